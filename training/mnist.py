@@ -1,0 +1,159 @@
+"""Real MNIST: the four official archives, found on disk or downloaded from a list of mirrors.
+
+    python mnist.py data/mnist      # download and check only
+
+MNIST_MIRROR (a base URL, or several separated by commas) is tried before the public mirrors.
+Archives that are in the folder already are checked and reused, without any network.
+"""
+
+import gzip
+import hashlib
+import http.client
+import os
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+from files import write_atomically
+from torchvision.datasets import MNIST
+
+ARCHIVES = dict(MNIST.resources)  # file name -> MD5 of the archive, train before test
+PUBLIC_MIRRORS = tuple(MNIST.mirrors)
+ATTEMPTS = 3
+BACKOFF_SECONDS = 0.5  # doubled after every attempt
+READ_TIMEOUT_SECONDS = 15
+ARCHIVE_TIMEOUT_SECONDS = 300  # a mirror that drips a byte at a time is given up as well
+MAX_ARCHIVE_BYTES = 32 << 20
+
+
+class DownloadError(Exception):
+    """No mirror gave an archive; `temporary` says that trying again later may help."""
+
+    def __init__(self, message: str, temporary: bool):
+        super().__init__(message)
+        self.temporary = temporary
+
+
+def mirrors() -> list[str]:
+    """Base URLs in the order in which they are tried, each ending in a slash."""
+    own = [url.strip() for url in os.environ.get("MNIST_MIRROR", "").split(",") if url.strip()]
+    for url in own:
+        if not url.startswith(("http://", "https://")):
+            raise DownloadError(f"MNIST_MIRROR: {url!r} is not an http(s) URL", temporary=False)
+    return [url.rstrip("/") + "/" for url in (*own, *PUBLIC_MIRRORS)]
+
+
+def md5(content: bytes) -> str:
+    """Hex digest; the published checksums are MD5, which guards against accidents only."""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def download(url: str) -> bytes:
+    """The body of one answer; raises OSError or http.client.HTTPException when it is not whole."""
+    request = urllib.request.Request(url, headers={"User-Agent": "mnist-train/1"})
+    deadline = time.monotonic() + ARCHIVE_TIMEOUT_SECONDS
+    body = bytearray()
+    with urllib.request.urlopen(request, timeout=READ_TIMEOUT_SECONDS) as answer:
+        while chunk := answer.read1(1 << 16):
+            body += chunk
+            if len(body) > MAX_ARCHIVE_BYTES:
+                raise DownloadError(f"more than {MAX_ARCHIVE_BYTES} bytes", temporary=False)
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not complete after {ARCHIVE_TIMEOUT_SECONDS} s")
+        expected = answer.headers.get("Content-Length")
+    if expected and expected.isdigit() and len(body) < int(expected):
+        raise ConnectionError(f"truncated after {len(body)} of {expected} bytes")
+    return bytes(body)
+
+
+def check(body: bytes, expected_md5: str) -> None:
+    """Raise DownloadError when the bytes are not the official archive."""
+    if md5(body) == expected_md5:
+        return
+    if body.lstrip()[:1] == b"<":
+        problem = "a web page instead of the archive"
+    elif body[:2] != b"\x1f\x8b":
+        problem = "not a gzip archive"
+    else:
+        problem = f"not the official archive (MD5 {md5(body)} instead of {expected_md5})"
+    raise DownloadError(f"{problem}, {len(body)} bytes", temporary=False)
+
+
+def fetch(url: str, expected_md5: str) -> bytes:
+    """One archive from one mirror, tried again after what may pass; raises DownloadError."""
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            body = download(url)
+            check(body, expected_md5)
+            return body
+        except urllib.error.HTTPError as error:
+            problem, temporary = f"HTTP {error.code} {error.reason}", error.code in (408, 429)
+            temporary = temporary or error.code >= 500
+            error.close()
+        except (OSError, http.client.HTTPException) as error:
+            reason = getattr(error, "reason", error)
+            problem, temporary = str(reason) or type(reason).__name__, True
+        if not temporary or attempt == ATTEMPTS:
+            raise DownloadError(problem, temporary)
+        time.sleep(BACKOFF_SECONDS * 2 ** (attempt - 1))
+    raise AssertionError("unreachable")
+
+
+def fetch_from_any(name: str, bases: list[str], folder: Path) -> tuple[bytes, str]:
+    """One archive from the first mirror that has it, and that mirror; raises DownloadError."""
+    failures = []
+    for base in bases:
+        try:
+            return fetch(base + name, ARCHIVES[name]), base
+        except DownloadError as error:
+            failures.append((base, error))
+    problems = "\n".join(f"  {base}: {error}" for base, error in failures)
+    raise DownloadError(
+        f"no mirror gave {name}:\n{problems}\n"
+        f"Either set MNIST_MIRROR to the base URL of a server that has the four archives, or put\n"
+        f"them into {folder} by hand: {', '.join(ARCHIVES)}.",
+        temporary=any(error.temporary for _, error in failures),
+    )
+
+
+def ensure_archives(folder: Path) -> None:
+    """Make `folder` hold the four checked archives; raises DownloadError or OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    bases = None
+    for name, expected_md5 in ARCHIVES.items():
+        path = folder / name
+        if path.exists():
+            if md5(path.read_bytes()) == expected_md5:
+                continue
+            print(f"{path} is not the official archive: downloading it anew", flush=True)
+        bases = bases or mirrors()
+        body, base = fetch_from_any(name, bases, folder)
+        write_atomically(path, body)
+        print(f"downloaded {name} from {base}", flush=True)
+        # The mirror that worked goes first, so that a dead one is waited for once only.
+        bases = [base, *(other for other in bases if other != base)]
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """An IDX archive of unsigned bytes (LeCun, Cortes, Burges: the MNIST database) as an array."""
+    content = gzip.decompress(path.read_bytes())
+    dimensions = content[3]
+    shape = np.frombuffer(content, ">u4", dimensions, offset=4)
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+
+
+def load(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Train images uint8 [60000, 28, 28], labels int64 [60000], test images and labels likewise."""
+    ensure_archives(folder)
+    arrays = [read_idx(folder / name) for name in ARCHIVES]
+    return arrays[0], arrays[1].astype(np.int64), arrays[2], arrays[3].astype(np.int64)
+
+
+if __name__ == "__main__":
+    try:
+        ensure_archives(Path(sys.argv[1] if len(sys.argv) > 1 else "data/mnist"))
+    except (DownloadError, OSError) as error:
+        sys.exit(f"mnist: {error}")
