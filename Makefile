@@ -1,0 +1,46 @@
+# The README's commands. `make run` needs Python 3.11 or newer, the cluster targets Docker, kind,
+# kubectl and Helm. Settings: PORT (5000), MNIST_MIRROR, TORCH_INDEX (see training/install.sh).
+PYTHON ?= python3
+BIN := .venv/bin
+.PHONY: run test testing-images bench images cluster cluster-down e2e clean
+
+run: .venv/run
+	scripts/run.sh
+
+test: .venv/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pytest
+
+testing-images: .venv/run
+	$(BIN)/python training/testing_images.py
+
+bench: .venv/test
+	$(BIN)/python tests/bench.py
+
+images:
+	docker build -t mnist:train $(DOCKER_BUILD_ARGS) training
+	docker build -t mnist:inference $(DOCKER_BUILD_ARGS) inference
+
+cluster:
+	scripts/cluster-up.sh
+
+cluster-down:
+	scripts/cluster-down.sh
+
+e2e:
+	tests/e2e.sh
+
+clean:
+	rm -rf .venv artifacts
+
+.venv/run: training/requirements.txt training/install.sh inference/requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	$(PYTHON) -m venv .venv
+	sh training/install.sh $(BIN)/pip
+	$(BIN)/pip install --quiet --requirement inference/requirements.txt
+	touch $@
+
+.venv/test: .venv/run requirements-dev.txt
+	$(BIN)/pip install --quiet --requirement requirements-dev.txt
+	touch $@

@@ -1,0 +1,131 @@
+"""What several test files share: models trained by the real script, and a real server.
+
+Real MNIST is used where it can be had locally: archives in data/mnist, or MNIST_MIRROR.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import mnist
+import pytest
+import train
+
+ROOT = Path(__file__).resolve().parent.parent
+TRAINING_VARIABLES = {
+    *("DATASET", "DATA_DIR", "OUTPUT_DIR", "EPOCHS", "SEED", "MIN_ACCURACY", "MNIST_MIRROR")
+}
+
+
+def run_training(*flags: str, **environment: str) -> subprocess.CompletedProcess:
+    """A whole run of train.py in a process of its own, with nothing set from outside."""
+    inherited = {name: text for name, text in os.environ.items() if name not in TRAINING_VARIABLES}
+    return subprocess.run(
+        [sys.executable, ROOT / "training" / "train.py", *flags],
+        env=inherited | environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+
+def trained(folder: Path, *flags: str) -> Path:
+    """The model.onnx that a run of train.py with these flags publishes in `folder`."""
+    result = run_training("--output-dir", str(folder), *flags)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return folder / "model.onnx"
+
+
+@pytest.fixture
+def main(monkeypatch) -> Iterator[Callable[..., int]]:
+    """main(*flags): train.main() in this process, with nothing set from outside; its exit code."""
+    for name in TRAINING_VARIABLES - {"MNIST_MIRROR"}:
+        monkeypatch.delenv(name, raising=False)
+    handlers = {number: signal.getsignal(number) for number in train.ENDING_SIGNALS}
+
+    def run(*flags: str) -> int:
+        monkeypatch.setattr("sys.argv", ["train.py", *flags])
+        return train.main()
+
+    yield run
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture(scope="session")
+def model_file(tmp_path_factory) -> Path:
+    """A small real model, trained on synthetic digits."""
+    return trained(tmp_path_factory.mktemp("model"), "--dataset", "synthetic", "--epochs", "1")
+
+
+@pytest.fixture(scope="session")
+def mnist_dir(tmp_path_factory) -> Path:
+    """A folder with MNIST's archives; skips where they are not to be had locally."""
+    folder = ROOT / "data" / "mnist"
+    if os.environ.get("MNIST_MIRROR"):
+        folder = tmp_path_factory.mktemp("mnist")
+        mnist.ensure_archives(folder)
+    elif not all((folder / name).exists() for name in mnist.ARCHIVES):
+        pytest.skip("no MNIST: neither MNIST_MIRROR is set nor are its archives in data/mnist")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mnist_model_file(mnist_dir, tmp_path_factory) -> Path:
+    """The default recipe in a short version, two epochs of real MNIST."""
+    folder = tmp_path_factory.mktemp("mnist-model")
+    return trained(folder, "--data-dir", str(mnist_dir), "--epochs", "2")
+
+
+@pytest.fixture(scope="session")
+def serve(tmp_path_factory) -> Callable[[Path], AbstractContextManager[str]]:
+    """serve(model_path) runs the real server for the length of a with block; gives its URL."""
+
+    @contextmanager
+    def serve(model_path: Path) -> Iterator[str]:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        log = tmp_path_factory.mktemp("server") / "log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "gunicorn", "-c", ROOT / "inference" / "gunicorn.conf.py"],
+                env=os.environ | {"MODEL_PATH": str(model_path), "PORT": str(port)},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            wait_for(f"http://127.0.0.1:{port}/healthz", process, log)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(30)
+
+    return serve
+
+
+def wait_for(url: str, process: subprocess.Popen, log: Path) -> None:
+    """Return when the URL answers 200."""
+    deadline = time.monotonic() + 30
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()
+            return
+        except urllib.error.URLError:
+            time.sleep(0.05)
+    pytest.fail(f"the server does not answer on {url}:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="session")
+def server(serve, model_file) -> Iterator[str]:
+    """The URL of a real server with the model of `model_file`."""
+    with serve(model_file) as url:
+        yield url

@@ -1,0 +1,229 @@
+"""The training from its flags to the published model, on digits of our own drawing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import augment
+import calibrate
+import dataset
+import files
+import numpy as np
+import onnxruntime
+import publish
+import pytest
+import torch
+import train
+from conftest import ROOT, TRAINING_VARIABLES
+from network import build_network
+from synthetic import draw_digits
+
+
+def small_data(*_args) -> dataset.Dataset:
+    """1,280 digits to train on, which is five batches, and a few to test."""
+    parts = [draw_digits(count, seed) for seed, count in enumerate((1280, 200, 200))]
+    return dataset.Dataset(*(torch.from_numpy(array) for pair in parts for array in pair))
+
+
+@pytest.fixture
+def train_small(main, monkeypatch, tmp_path):
+    """train_small(*flags) is main() on small_data, into tmp_path / "out"; gives the exit code."""
+    monkeypatch.setattr(dataset, "load", small_data)
+    flags = ("--output-dir", str(tmp_path / "out"), "--epochs", "2", "--min-accuracy", "0")
+    return lambda *more: main(*flags, *more)
+
+
+def weights(folder):
+    return torch.load(folder / "mnist_cnn.pt", weights_only=True)
+
+
+def same(one, other):
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_published_model_describes_itself(model_file):
+    session = onnxruntime.InferenceSession(model_file)
+    (image,), (probabilities,) = session.get_inputs(), session.get_outputs()
+    assert (image.name, image.type, image.shape[1:]) == ("image", "tensor(uint8)", [28, 28])
+    assert (probabilities.name, probabilities.type) == ("probabilities", "tensor(float)")
+    assert isinstance(image.shape[0], str), "the batch is dynamic"
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert metadata["dataset"] == "synthetic"
+    assert float(metadata["test_accuracy"]) > 0.95
+    parameters = sum(parameter.numel() for parameter in build_network().parameters())
+    assert int(metadata["parameters"]) == parameters
+    assert len(metadata["model_version"]) == 12
+    assert json.loads(metadata["recipe"])["epochs"] == 1
+    for name in ("created", "temperature", "ece_before", "ece_after", "torch", "onnxruntime"):
+        assert metadata[name], name
+    assert str(ROOT).encode() not in model_file.read_bytes(), "no path of this machine inside"
+
+
+def test_a_finished_run_leaves_the_weights_and_the_model_and_no_checkpoint(model_file):
+    names = sorted(path.name for path in model_file.parent.iterdir())
+    assert names == ["mnist_cnn.pt", "model.onnx"]
+    build_network().load_state_dict(weights(model_file.parent))
+
+
+def test_the_model_file_gives_the_probabilities_of_the_weights(model_file):
+    network = build_network().eval()
+    network.load_state_dict(weights(model_file.parent))
+    session = onnxruntime.InferenceSession(model_file)
+    temperature = float(session.get_modelmeta().custom_metadata_map["temperature"])
+    images, labels = draw_digits(64, seed=99)
+    logits = publish.logits_of(network, torch.from_numpy(images))
+    expected = torch.softmax(logits / temperature, dim=1).numpy()
+    actual = session.run(None, {"image": images})[0]
+    np.testing.assert_allclose(actual, expected, atol=1e-3)
+    assert (actual.argmax(axis=1) == labels).mean() > 0.9
+
+
+def test_a_run_ended_by_sigterm_resumes_and_ends_with_the_weights_of_an_uninterrupted_one(
+    model_file, tmp_path
+):
+    command = [sys.executable, ROOT / "training" / "train.py", "--dataset", "synthetic"]
+    command += ["--epochs", "1", "--output-dir", str(tmp_path)]
+    clean = {name: text for name, text in os.environ.items() if name not in TRAINING_VARIABLES}
+    process = subprocess.Popen(command, env=clean, stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline().startswith("training on")
+    time.sleep(2)
+    process.send_signal(signal.SIGTERM)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 128 + signal.SIGTERM, output
+    assert "start again to resume" in output
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
+    resumed = subprocess.run(command, env=clean, capture_output=True, text=True, timeout=300)
+    assert resumed.returncode == 0, resumed.stderr
+    assert "resuming from" in resumed.stdout
+    assert same(weights(tmp_path), weights(model_file.parent))
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(train_small, tmp_path):
+    runs = []
+    for seed in ("1", "1", "2"):
+        assert train_small("--seed", seed) == 0
+        runs.append(weights(tmp_path / "out"))
+    assert same(runs[0], runs[1])
+    assert not same(runs[0], runs[2])
+
+
+def test_a_model_below_the_floor_is_not_published_and_the_old_one_stays(
+    train_small, tmp_path, capsys
+):
+    assert train_small() == 0
+    old = (tmp_path / "out" / "model.onnx").read_bytes()
+    assert train_small("--min-accuracy", "1") == os.EX_SOFTWARE
+    assert "below --min-accuracy 100.00%: nothing published" in capsys.readouterr().err
+    assert (tmp_path / "out" / "model.onnx").read_bytes() == old
+    assert not (tmp_path / "out" / "checkpoint.pt").exists(), "the next start trains anew"
+
+
+def test_a_model_that_onnxruntime_answers_otherwise_is_refused():
+    predictor = publish.Predictor(build_network().eval(), 1.0)
+    model = publish.export(predictor).SerializeToString()
+    images, labels = draw_digits(20, seed=0)
+    expected = predictor(torch.from_numpy(images)).detach().numpy()
+    accuracy = publish.prove(model, expected, images, labels)
+    assert accuracy == (expected.argmax(axis=1) == labels).mean()
+    with pytest.raises(publish.PublishError, match="differs from PyTorch by"):
+        publish.prove(model, expected[:, ::-1], images, labels)
+
+
+def test_a_dry_run_does_everything_and_keeps_nothing(train_small, tmp_path, capsys):
+    assert train_small("--dry-run", "--min-accuracy", "1") == 0
+    assert "dry run: nothing kept" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
+def test_a_checkpoint_that_does_not_fit_is_left_aside(content, train_small, tmp_path, capsys):
+    assert train_small() == 0
+    expected = weights(tmp_path / "out")
+    path = tmp_path / "out" / "checkpoint.pt"
+    if content is None:
+        torch.save({"run": "of other options", "step": 3, "network": {}, "sgd": {}}, path)
+    else:
+        path.write_bytes(content)
+    assert train_small() == 0
+    assert "training from the start" in capsys.readouterr().out
+    assert same(weights(tmp_path / "out"), expected)
+
+
+def test_an_output_folder_that_cannot_be_written_is_found_out_before_training(main, capsys):
+    assert main("--dataset", "synthetic", "--output-dir", "/dev/null/out") == os.EX_CANTCREAT
+    assert "cannot write to the output folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--epochs", "0"], "'0' is not a whole number from 1"),
+        (["--epochs", "many"], "'many' is not a whole number from 1"),
+        (["--seed", "-1"], "'-1' is not a whole number from 0"),
+        (["--min-accuracy", "99"], "'99' is not a number from 0 to 1"),
+        (["--dataset", "cifar"], "'cifar' is not mnist or synthetic"),
+    ],
+)
+def test_a_bad_value_is_refused_in_words_as_a_flag_and_as_a_variable(
+    flags, words, main, monkeypatch, capsys
+):
+    with pytest.raises(SystemExit, match="2"):
+        main(*flags)
+    assert words in capsys.readouterr().err
+    monkeypatch.setenv(flags[0][2:].replace("-", "_").upper(), flags[1])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert words in capsys.readouterr().err
+
+
+def test_a_flag_wins_over_its_variable_and_an_empty_variable_is_none(monkeypatch, main):
+    monkeypatch.setenv("EPOCHS", "7")
+    monkeypatch.setenv("SEED", "")
+    monkeypatch.setattr("sys.argv", ["train.py", "--epochs", "3"])
+    options = train.parse_options("")
+    assert (options.epochs, options.seed, options.min_accuracy) == (3, 0, 0.98)
+
+
+def test_augmented_digits_stay_pictures_and_all_differ():
+    images = torch.from_numpy(np.repeat(draw_digits(1, seed=0)[0], 50, axis=0))
+    torch.manual_seed(0)
+    first = augment.augment(images)
+    assert first.shape == (50, 28, 28)
+    assert first.dtype == torch.float32
+    assert first.min() >= 0
+    assert first.max() <= 255
+    assert len({picture.numpy().tobytes() for picture in first}) == 50
+    torch.manual_seed(0)
+    assert torch.equal(first, augment.augment(images))
+
+
+def test_the_temperature_undoes_a_known_scale():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(20_000, 10, generator=generator) * 2
+    labels = torch.multinomial(logits.softmax(1), 1, generator=generator)[:, 0]
+    assert calibrate.fit_temperature(logits * 3, labels) == pytest.approx(3, rel=0.03)
+    assert calibrate.expected_calibration_error(logits.softmax(1), labels) < 0.01
+    assert calibrate.expected_calibration_error((logits * 3).softmax(1), labels) > 0.1
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "model.onnx"
+    files.write_atomically(path, b"old")
+
+    def full(*_args):
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        files.write_atomically(path, b"new")
+    assert {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()} == {path.name: b"old"}
+
+
+def test_two_epochs_of_real_mnist_read_99_percent_of_its_test_images(mnist_model_file):
+    session = onnxruntime.InferenceSession(mnist_model_file)
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert metadata["dataset"] == "mnist"
+    assert float(metadata["test_accuracy"]) >= 0.99
