@@ -1,0 +1,78 @@
+"""Models of a few kilobytes that tests of the server put in its way, and requests to it.
+
+write_model(path, "aaaaaaaaaaaa") reads bands: it answers the digit d for a 28x28 picture whose
+rows 4 + 2 d and 5 + 2 d are the lightest, so a test can tell which picture was asked about.
+"""
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
+
+
+def model_bytes(version: str | None, **changes) -> bytes:
+    """A model that reads bands; `changes` break one part of the agreed interface each."""
+    bands = np.zeros((28, 28, 10), np.float32)
+    for digit in range(10):
+        bands[4 + 2 * digit : 6 + 2 * digit, :, digit] = 1 / 255
+    last = helper.make_node(changes.get("last", "Softmax"), ["logits"], ["probabilities"])
+    graph = helper.make_graph(
+        [
+            helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
+            helper.make_node("Reshape", ["float", "flat_shape"], ["flat"]),
+            helper.make_node("MatMul", ["flat", "bands"], ["logits"]),
+            last,
+        ],
+        "bands",
+        [
+            helper.make_tensor_value_info(
+                "image", changes.get("type", TensorProto.UINT8), changes.get("shape", ["N", 28, 28])
+            )
+        ],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", 10])],
+        [
+            numpy_helper.from_array(bands.reshape(784, 10), "bands"),
+            numpy_helper.from_array(np.array([-1, 784]), "flat_shape"),
+        ],
+    )
+    if "input" in changes:
+        graph.input[0].name = graph.node[0].input[0] = changes["input"]
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    if version:
+        helper.set_model_props(model, {"model_version": version, "dataset": "bands"})
+    return model.SerializeToString()
+
+
+def write_model(path: Path, version: str) -> Path:
+    """Publish a model as training does: under another name first, then renamed."""
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(model_bytes(version))
+    os.replace(partial, path)
+    return path
+
+
+def band(digit: int) -> bytes:
+    """A PNG of the picture that stands for `digit`; it is MNIST-like, so it passes untouched."""
+    picture = np.zeros((28, 28), np.uint8)
+    picture[4 + 2 * digit : 6 + 2 * digit, 4:24] = 255
+    return encoded(Image.fromarray(picture))
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
+    """The bytes of a picture file."""
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def multipart(*files: bytes) -> tuple[bytes, str]:
+    """The body and Content-Type of a form with each of `files` as a field `file`: 0.png, 1.png."""
+    body = b"".join(
+        b'--edge\r\nContent-Disposition: form-data; name="file"; filename="%d.png"\r\n\r\n%s\r\n'
+        % (index, data)
+        for index, data in enumerate(files)
+    )
+    return body + b"--edge--\r\n", "multipart/form-data; boundary=edge"
