@@ -1,0 +1,129 @@
+"""The digits and non-digits that our own code draws."""
+
+import non_digits
+import numpy as np
+import pytest
+import strokes
+import synthetic
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return synthetic.draw_digits(1000, seed=1)
+
+
+def test_digits_have_the_shapes_and_types_of_mnist(digits):
+    images, labels = digits
+    assert (images.shape, images.dtype) == ((1000, 28, 28), np.uint8)
+    assert (labels.shape, labels.dtype) == ((1000,), np.int64)
+
+
+def test_every_digit_is_drawn_as_often_as_any_other(digits):
+    assert np.bincount(digits[1]).tolist() == [100] * 10
+
+
+def test_the_order_of_the_digits_is_mixed(digits):
+    assert len(set(digits[1][:100].tolist())) == 10
+    assert (np.diff(digits[1]) == 1).mean() < 0.5
+
+
+def test_the_same_seed_draws_the_same_digits(digits):
+    images, labels = synthetic.draw_digits(1000, seed=1)
+    assert np.array_equal(images, digits[0])
+    assert np.array_equal(labels, digits[1])
+
+
+def test_another_seed_draws_other_digits(digits):
+    images, _ = synthetic.draw_digits(1000, seed=2)
+    assert not (images == digits[0]).all(axis=(1, 2)).any()
+
+
+def test_no_two_digits_are_the_same_picture(digits):
+    assert len(np.unique(digits[0].reshape(1000, -1), axis=0)) == 1000
+
+
+@pytest.mark.parametrize("count", [0, 1, 7])
+def test_a_count_too_small_for_all_ten_digits_is_met_exactly(count):
+    images, labels = synthetic.draw_digits(count, seed=3)
+    assert len(images) == len(labels) == count
+
+
+def test_the_ink_fills_a_box_of_20_pixels(digits):
+    inked = digits[0] > 96
+    longer = np.maximum(
+        [np.ptp(np.flatnonzero(rows)) + 1 for rows in inked.any(axis=2)],
+        [np.ptp(np.flatnonzero(columns)) + 1 for columns in inked.any(axis=1)],
+    )
+    assert longer.max() <= 22
+    assert 19 <= np.median(longer) <= 20
+    assert (longer >= 17).mean() > 0.97
+
+
+def test_the_centre_of_mass_lies_in_the_middle(digits):
+    ink = digits[0].astype(float)
+    places = np.arange(28) + 0.5
+    mass = ink.sum(axis=(1, 2))
+    for axis in (1, 2):
+        centre = ink.sum(axis=axis) @ places / mass
+        assert np.abs(centre - 14).max() <= 0.5
+
+
+def test_digits_are_white_on_black_with_soft_edges(digits):
+    images = digits[0]
+    assert np.median(images) == 0
+    assert (images.max(axis=(1, 2)) > 200).all()
+    grey = (images > 0) & (images < 255)
+    assert 0.2 < grey.sum() / (images > 0).sum() < 0.8
+    assert not images[:, [0, -1]].any(axis=(1, 2)).mean() > 0.02
+
+
+def test_every_template_draws_a_line_that_stays_joined():
+    for template in [t for templates in synthetic.DIGITS.values() for t in templates]:
+        _, starts, ends = strokes.stroke_matrices(template)
+        breaks = np.abs(ends[:-1] - starts[1:]).max(axis=1) > 1e-5
+        assert breaks.sum() == template.count("|"), template
+        assert np.allclose(starts.sum(axis=1), 1, atol=1e-5), template
+
+
+def test_a_model_of_means_tells_the_digits_apart(digits):
+    """Nearest class mean: weak, but far from the 10 % that wrong labels would give."""
+    images, labels = (part.astype(np.float32) for part in digits)
+    means = np.stack([images[:500][labels[:500] == digit].mean(axis=0) for digit in range(10)])
+    distance = ((images[500:, None] - means) ** 2).sum(axis=(2, 3))
+    assert (distance.argmin(axis=1) == labels[500:]).mean() > 0.6
+
+
+@pytest.mark.parametrize("held_out", [False, True])
+def test_non_digits_are_images_and_come_again_with_the_seed(held_out):
+    images = non_digits.draw_non_digits(203, seed=1, held_out=held_out)
+    assert (images.shape, images.dtype) == ((203, 28, 28), np.uint8)
+    assert np.array_equal(images, non_digits.draw_non_digits(203, seed=1, held_out=held_out))
+    assert not np.array_equal(images, non_digits.draw_non_digits(203, seed=2, held_out=held_out))
+
+
+def test_no_sign_is_both_trained_on_and_held_out():
+    assert not set(non_digits.TRAINING_SIGNS) & set(non_digits.HELD_OUT_SIGNS)
+
+
+def test_held_out_kinds_are_drawn_only_when_asked_for(monkeypatch):
+    drawn = []
+    kinds = [name for name in vars(non_digits) if name.startswith("draw_")]
+    for name in {"draw", *kinds} - {"draw_non_digits"}:
+
+        def record(*arguments, name=name):
+            drawn.append((name, arguments[0]) if name == "draw" else (name,))
+            return np.zeros((arguments[-2], 28, 28), np.uint8)
+
+        monkeypatch.setattr(non_digits, name, record)
+    non_digits.draw_non_digits(100, seed=1)
+    training = set(drawn)
+    drawn.clear()
+    non_digits.draw_non_digits(100, seed=1, held_out=True)
+    assert len(training) == 6
+    assert len(set(drawn)) == 2
+    assert not training & set(drawn)
+
+
+def test_a_blank_picture_is_among_the_non_digits():
+    images = non_digits.draw_non_digits(400, seed=1)
+    assert (np.ptp(images, axis=(1, 2)) == 0).any()
