@@ -8,19 +8,23 @@ import hashlib
 import io
 import json
 import logging
+import os
 import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
 from calibrate import expected_calibration_error, fit_temperature
 from dataset import Dataset
 from files import write_atomically
 from network import normalise
 from torch import Tensor, nn
+
+# onnxruntime reports each process to its makers unless this is set before it is imported.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+import onnxruntime  # noqa: E402
 
 TOLERANCE = 1e-4  # between PyTorch's and onnxruntime's probabilities
 

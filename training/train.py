@@ -35,13 +35,13 @@ from publish import PublishError, publish
 from torch import Tensor, nn
 
 RECIPE = {
-    "batch": 256,
+    "batch": 128,
     "peak_learning_rate": 0.5,
     "warm_up": 0.25,  # of all steps
     "momentum": 0.9,
     "weight_decay": 5e-4,
-    "label_smoothing": 0.1,
-    "non_digits": 16,  # added to every batch
+    "label_smoothing": 0.05,
+    "non_digits": 8,  # added to every batch
 }
 NON_DIGITS_DRAWN = 4_000
 CHECKPOINT = "checkpoint.pt"
@@ -188,20 +188,8 @@ def noted_signals() -> Iterator[list[int]]:
             signal.signal(number, end_at_once)
 
 
-def fail(code: int, problem: object) -> int:
-    """Say what went wrong; the code."""
-    print(f"train: {problem}", file=sys.stderr)
-    return code
-
-
-def main() -> int:
-    """The exit code of a whole run, after one message on standard error when it failed."""
-    for number in ENDING_SIGNALS:
-        signal.signal(number, end_at_once)
-    options = parse_options(__doc__)
-    scratch = tempfile.TemporaryDirectory()
-    if options.dry_run:
-        options.output_dir, options.min_accuracy = Path(scratch.name), 0.0
+def run_or_explain(options: argparse.Namespace) -> int:
+    """The exit code of a run, after one message on standard error when it failed."""
     try:
         options.output_dir.mkdir(parents=True, exist_ok=True)
         # Found out now rather than after a minute of training.
@@ -216,8 +204,27 @@ def main() -> int:
         return fail(os.EX_SOFTWARE, error)
     except OSError as error:
         return fail(os.EX_IOERR, error)
-    print("dry run: nothing kept" if options.dry_run else f"published in {options.output_dir}")
     return os.EX_OK
+
+
+def fail(code: int, problem: object) -> int:
+    """Say what went wrong; the code."""
+    print(f"train: {problem}", file=sys.stderr)
+    return code
+
+
+def main() -> int:
+    """Take the flags, train, publish; the exit code."""
+    for number in ENDING_SIGNALS:
+        signal.signal(number, end_at_once)
+    options = parse_options(__doc__)
+    with tempfile.TemporaryDirectory() as scratch:
+        if options.dry_run:
+            options.output_dir, options.min_accuracy = Path(scratch), 0.0
+        code = run_or_explain(options)
+    if code == os.EX_OK:
+        print("dry run: nothing kept" if options.dry_run else f"published in {options.output_dir}")
+    return code
 
 
 if __name__ == "__main__":
