@@ -15,6 +15,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+# Before onnxruntime is imported anywhere: it would report each process to its makers.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 import mnist
 import pytest
 import train

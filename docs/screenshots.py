@@ -1,0 +1,62 @@
+"""Takes the README's pictures from a running server, into docs/img/.
+
+python docs/screenshots.py http://localhost:5000      (from the repository's root)
+Needs Playwright's Python package and a Chromium (on the PATH, or named by CHROMIUM).
+"""
+
+import base64
+import html
+import subprocess
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from pen import chromium, draw  # noqa: E402
+
+FOLDER = Path(__file__).with_name("img")
+SAMPLE = Path("samples/digits/7.png")
+DESKTOP = {"viewport": {"width": 1100, "height": 760}}
+PHONE = {"viewport": {"width": 375, "height": 812}, "device_scale_factor": 2, "has_touch": True}
+PICTURES = {
+    "page.png": (7, DESKTOP),
+    "page-dark.png": (5, {**DESKTOP, "color_scheme": "dark"}),
+    "page-phone.png": (3, {**PHONE, "is_mobile": True}),
+}
+
+
+def request_html(base: str) -> str:
+    """A sample beside the curl command that sends it and the answer that really came."""
+    command = ["curl", "-s", "-X", "POST", "-F", f"file=@{SAMPLE}", f"{base}/predict"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    picture = base64.b64encode(SAMPLE.read_bytes()).decode()
+    shown = f'$ curl -X POST -F "file=@{SAMPLE}" {base}/predict\n{answer}'
+    return f"""<style>
+      body {{ margin: 0; padding: 24px; display: flex; gap: 24px; align-items: center }}
+      body {{ background: #0d1117; color: #e6edf3; width: 1052px }}
+      img {{ width: 150px; border-radius: 8px }}
+      pre {{ font: 17px/1.7 ui-monospace, monospace; margin: 0; white-space: pre-wrap }}
+    </style><img src="data:image/png;base64,{picture}"><pre>{html.escape(shown)}</pre>"""
+
+
+def main(base: str) -> None:
+    """Save a request with its answer, and the page after one digit was drawn in each look."""
+    FOLDER.mkdir(exist_ok=True)
+    with chromium() as browser:
+        page = browser.new_page(viewport={"width": 1100, "height": 198}, device_scale_factor=2)
+        page.set_content(request_html(base))
+        page.screenshot(path=FOLDER / "request.png")
+        for name, (digit, options) in PICTURES.items():
+            page = browser.new_page(**options)
+            page.goto(base)
+            draw(page, digit)
+            page.locator("#spoken:not(:empty)").wait_for(state="attached")
+            page.evaluate("scrollTo(0, 0)")
+            page.wait_for_timeout(300)  # the bars move for 150 ms
+            page.screenshot(path=FOLDER / name, full_page=True)
+            print(FOLDER / name)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python docs/screenshots.py http://localhost:5000")
+    main(sys.argv[1])
