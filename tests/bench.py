@@ -1,0 +1,139 @@
+"""Measures training, serving, and accuracy under many conditions: three Markdown tables.
+
+    python tests/bench.py --seeds 5 --data-dir data/mnist
+    python tests/bench.py --skip-training --model artifacts/model.onnx
+
+Real MNIST where DATA_DIR has its archives or MNIST_MIRROR is set, else synthetic digits: the tables
+say which. EPOCHS, OMP_NUM_THREADS and WEB_CONCURRENCY have their usual meaning. Without --model,
+the model of the first seed is served, or artifacts/model.onnx with --skip-training.
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import onnx
+from bench_serving import serving_table
+from tables import middle, table
+
+ROOT = Path(__file__).resolve().parent.parent
+ARCHIVES = 4
+
+
+class Run(NamedTuple):
+    """One run of train.py: the training loop's and the whole run's seconds, what it published."""
+
+    training: float
+    whole: float
+    metadata: dict[str, str]
+
+
+def choose_dataset(data_dir: Path) -> str:
+    """Return mnist, downloaded first where MNIST_MIRROR is set, or synthetic where it is not."""
+    if os.environ.get("MNIST_MIRROR"):
+        script = ROOT / "training" / "mnist.py"
+        # Before the clock runs, so that the download is not taken for training.
+        code = subprocess.run([sys.executable, script, data_dir], stdout=sys.stderr).returncode
+        if code:
+            sys.exit(code)
+    whole = len(list(data_dir.glob("*-ubyte.gz"))) == ARCHIVES
+    return "mnist" if whole else "synthetic"
+
+
+def train(dataset: str, data_dir: Path, output_dir: Path, seed: int) -> Run:
+    """Train as a user does, in a process of its own; exit with what it printed when it fails."""
+    flags = {"--dataset": dataset, "--data-dir": data_dir, "--output-dir": output_dir}
+    flags |= {"--seed": seed, "--min-accuracy": 0}  # a bad model is a result here
+    command = [sys.executable, ROOT / "training" / "train.py"]
+    command += [str(word) for flag in flags.items() for word in flag]
+    started = time.perf_counter()
+    process = subprocess.run(command, capture_output=True, text=True)
+    whole = time.perf_counter() - started
+    if process.returncode:
+        printed = process.stdout + process.stderr
+        sys.exit(f"bench: train.py ended with {process.returncode}:\n{printed}")
+    epochs = re.findall(r"^epoch .* ([\d.]+) s$", process.stdout, re.MULTILINE)
+    model = onnx.load(output_dir / "model.onnx")
+    return Run(float(epochs[-1]), whole, {each.key: each.value for each in model.metadata_props})
+
+
+def training_table(runs: list[Run]) -> str:
+    """A row for each run, and for several one with the median, the least and the most."""
+    recipe = json.loads(runs[0].metadata["recipe"])
+    trained_on = runs[0].metadata["trained_on"]
+    title = f"training, {recipe['dataset']}, epochs: {recipe['epochs']}, {trained_on}"
+    names = [f"seed {json.loads(run.metadata['recipe'])['seed']}" for run in runs]
+    columns = (
+        ([run.training for run in runs], ".1f"),
+        ([run.whole for run in runs], ".1f"),
+        ([float(run.metadata["test_accuracy"]) for run in runs], ".2%"),
+    )
+    rows = [
+        [name, *(format(values[place], form) for values, form in columns)]
+        for place, name in enumerate(names)
+    ]
+    if len(runs) > 1:
+        rows.append(["median", *(middle(values, form) for values, form in columns)])
+    return table([title, "training loop s", "whole run s", "test accuracy"], rows)
+
+
+def print_conditions(model: Path, data_dir: Path, count: int) -> None:
+    """The table of conditions.py, which prints a row as soon as it has it."""
+    command = [sys.executable, ROOT / "tests" / "conditions.py", model, data_dir]
+    code = subprocess.run([*command, "--count", str(count)]).returncode
+    if code:
+        sys.exit(code)
+
+
+def parse_options() -> argparse.Namespace:
+    """The flags; a bad value exits with 2."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, default=2, help="how many models are trained (2)")
+    parser.add_argument("--data-dir", type=Path, default=ROOT / "data" / "mnist")
+    parser.add_argument("--model", type=Path, help="the model to serve")
+    parser.add_argument("--full", action="store_true", help="conditions: 10,000 images, not 1,000")
+    for part in ("training", "serving", "conditions"):
+        parser.add_argument(f"--skip-{part}", action="store_true")
+    options = parser.parse_args()
+    if options.seeds < 1:
+        parser.error("--seeds must be at least 1")
+    if options.skip_training and not options.model:
+        options.model = ROOT / "artifacts" / "model.onnx"
+    if options.model and not options.model.exists():
+        parser.error(f"there is no model at {options.model}: train one first")
+    return options
+
+
+def main() -> None:
+    """Print the tables that were not skipped, each as soon as it is measured."""
+    options = parse_options()
+    load = f"{os.getloadavg()[0]:.1f}"
+    print(f"{os.cpu_count()} CPUs, load {load} before, Python {platform.python_version()}\n")
+    with tempfile.TemporaryDirectory() as scratch:
+        folders = [Path(scratch) / str(seed) for seed in range(options.seeds)]
+        model = options.model or folders[0] / "model.onnx"
+        dataset = choose_dataset(options.data_dir)
+        if not options.skip_training:
+            runs = [
+                train(dataset, options.data_dir, folder, seed)
+                for seed, folder in enumerate(folders)
+            ]
+            print(training_table(runs) + "\n", flush=True)
+        if not options.skip_serving:
+            print(serving_table(model) + "\n", flush=True)
+        if not options.skip_conditions:
+            print_conditions(model, options.data_dir, 10_000 if options.full else 1_000)
+
+
+if __name__ == "__main__":
+    main()

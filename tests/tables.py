@@ -1,0 +1,21 @@
+"""Markdown tables for bench.py, and how it writes several measurements of one thing.
+
+print(table(["seed", "s"], [["0", "43.1"], ["all", middle([43.1, 42.9], ".1f")]]))
+"""
+
+import statistics
+from collections.abc import Sequence
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table whose first column is text and whose others are numbers."""
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def middle(values: Sequence[float], form: str) -> str:
+    """The median, and the least and the most where there are several: 43.0 (42.9 to 43.1)."""
+    median = format(statistics.median(values), form)
+    if len(values) == 1:
+        return median
+    return f"{median} ({min(values):{form}} to {max(values):{form}})"
