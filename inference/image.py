@@ -85,7 +85,9 @@ def picture_size(data: bytes) -> tuple[int, int]:
     """
     image = _open(data)
     width, height = image.size
-    return (height, width) if _orientation(image) in (5, 6, 7, 8) else (width, height)
+    # Pillow turns a TIFF by itself and gives the size it will have then.
+    turned = image.format != "TIFF" and _orientation(image) in (5, 6, 7, 8)
+    return (height, width) if turned else (width, height)
 
 
 def _open(data: bytes) -> Image.Image:

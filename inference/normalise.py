@@ -8,19 +8,23 @@ of 20x20, its centre of mass in the middle of 28x28, gray levels from anti-alias
 
 import numpy as np
 from image import ImageError
-from ink import has_contrast, ink_map, otsu_threshold, working_picture
+from ink import has_contrast, ink_map, is_dark_on_light, otsu_threshold, working_picture
+from pieces import Box, bounds, find_digits, split_touching
 from PIL import Image
-from pieces import find_digits
 
 SIDE, BOX = 28, 20
 # Strokes are thickened or thinned at this multiple of the final resolution.
 FINE = 4
-# Widths of strokes in MNIST's first 20,000 training images in pixels of the 20x20 box, as
-# stroke_width measures them: 1st, 50th and 99th percentile.
-THINNEST, USUAL, THICKEST = 1.5, 2.5, 4.7
-FAINT = 0.15
-
-Box = tuple[int, int, int, int]
+# Widths of strokes in pixels of the 20x20 box, as stroke_width measures them. In MNIST's training
+# images 1.5 is the 1st percentile, 2.5 the median and 3.0 the third quartile; thinning all above
+# it opens the loops of thick pens and costs nothing elsewhere.
+THINNEST, USUAL, THICKEST = 1.5, 2.5, 3.0
+# Where warnings start: a range of gray levels, a share of the digit's box, a width by its height
+# (one in a thousand of MNIST's digits is wider than 1.7).
+FAINT, SOLID, WIDEST = 64, 0.85, 2.0
+# Ink that covers this much (0..1) is no shadow.
+STRONG = 0.6
+EMPTY = "Nothing is drawn on this picture: draw a digit and send it again."
 
 
 def to_mnist(gray: np.ndarray) -> tuple[np.ndarray, list[str]]:
@@ -35,10 +39,22 @@ def to_mnist(gray: np.ndarray) -> tuple[np.ndarray, list[str]]:
         return 255 - gray, []
     ink, digits = strokes(gray, gap=0.2)
     largest = max(digits, key=lambda mask: ink[mask].sum())
-    warnings = []
+    image = render(ink, largest)
+    return image, _warnings(gray, digits, largest)
+
+
+def _warnings(gray: np.ndarray, digits: list[np.ndarray], largest: np.ndarray) -> list[str]:
+    found = []
     if len(digits) > 1:
-        warnings.append("More than one digit seems to be drawn: this is the largest.")
-    return render(ink, largest), warnings
+        found.append("More than one digit seems to be drawn: this is the largest.")
+    if np.ptp(gray) < FAINT:
+        found.append("The drawing is faint.")
+    _, _, width, height = bounds(largest)
+    if is_solid(largest):
+        found.append("This is a filled shape, not strokes: it does not look like a digit.")
+    elif width > WIDEST * height:
+        found.append("This is wider than a digit.")
+    return found
 
 
 def segment(gray: np.ndarray) -> list[tuple[Box, np.ndarray]]:
@@ -47,6 +63,8 @@ def segment(gray: np.ndarray) -> list[tuple[Box, np.ndarray]]:
     Raises ImageError 422 when nothing is drawn.
     """
     ink, digits = strokes(gray, gap=0)
+    tallest = max(bounds(mask)[3] for mask in digits)
+    digits = [part for mask in digits for part in split_touching(mask, tallest)]
     scale = gray.shape[1] / ink.shape[1]
     return [
         (tuple(round(side * scale) for side in bounds(mask)), render(ink, mask)) for mask in digits
@@ -66,14 +84,55 @@ def strokes(gray: np.ndarray, gap: float) -> tuple[np.ndarray, list[np.ndarray]]
 
     Raises ImageError 422 when nothing is drawn.
     """
-    ink = ink_map(working_picture(gray))
+    work = working_picture(gray)
+    dark = is_dark_on_light(work)
+    found = _strokes(work, dark, gap, edges=True)
+    sheets = [mask for mask in found[1] if is_solid(mask)] if found else []
+    if sheets:
+        found = _strokes_on_sheet(work, max(sheets, key=np.sum), not dark, gap) or found
+    if found is None:
+        raise ImageError(EMPTY, 422)
+    return found
+
+
+def _strokes_on_sheet(
+    work: np.ndarray, sheet: np.ndarray, dark_on_light: bool, gap: float
+) -> tuple[np.ndarray, list[np.ndarray]] | None:
+    """A sheet on a dark table is a filled shape at first: look for strokes within its box."""
+    x, y, width, height = bounds(sheet)
+    inset = round(0.05 * max(width, height))
+    inside = slice(y + inset, y + height - inset), slice(x + inset, x + width - inset)
+    if min(work[inside].shape) < BOX:
+        return None
+    found = _strokes(work[inside], dark_on_light, gap, edges=False)
+    if found is None or any(map(is_solid, found[1])):
+        return None
+    whole = [np.zeros(work.shape, part.dtype) for part in (found[0], *found[1])]
+    for page, part in zip(whole, (found[0], *found[1]), strict=True):
+        page[inside] = part
+    return whole[0], whole[1:]
+
+
+def _strokes(
+    work: np.ndarray, dark_on_light: bool, gap: float, edges: bool
+) -> tuple[np.ndarray, list[np.ndarray]] | None:
+    ink = ink_map(work, dark_on_light)
     threshold = otsu_threshold(ink)
     mask = ink > threshold
-    digits = find_digits(mask, gap) if has_contrast(ink, mask) else []
+    if not has_contrast(ink, mask):
+        return None
+    # Along the edges a shadow looks like pale ink: only a strong one is a tightly cropped digit.
+    digits = find_digits(mask, gap, edges and bool(ink[mask].mean() > STRONG))
     if not digits:
-        raise ImageError("Nothing is drawn on this picture: draw a digit and send it again.", 422)
+        return None
     full = max(np.quantile(ink[np.any(digits, axis=0)], 0.6), threshold * 1.1)
     return np.clip(0.5 + (ink - threshold) / (2 * (full - threshold)), 0, 1), digits
+
+
+def is_solid(mask: np.ndarray) -> bool:
+    """Whether a digit's mask is a filled shape instead of strokes."""
+    _, _, width, height = bounds(mask)
+    return bool(mask.sum() > SOLID * width * height and width > height / 2)
 
 
 def render(ink: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -126,13 +185,6 @@ def centre(digit: np.ndarray) -> np.ndarray:
     page = np.zeros((SIDE, SIDE), np.uint8)
     page[corner[0] : corner[0] + digit.shape[0], corner[1] : corner[1] + digit.shape[1]] = digit
     return page
-
-
-def bounds(mask: np.ndarray) -> Box:
-    """The box (x, y, width, height) around the true pixels of a boolean [H, W]."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    x, y = int(columns[0]), int(rows[0])
-    return x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y
 
 
 def _crop(fine: np.ndarray) -> np.ndarray:

@@ -1,29 +1,34 @@
 """From a map of ink to the digits in it: connected pieces, without rulings, borders and specks.
 
-Used by normalise.py:  digits = find_digits(ink, threshold)
+Used by normalise.py:  digits = find_digits(mask, gap, edges)
 """
 
 import numpy as np
 
-# Shares of the picture's side: a ruling is at most this thick, covers at least this much of the
-# way across, and starts and ends this near to the edges.
-RULING_WIDTH, RULING_SHARE, RULING_MARGIN = 0.025, 0.6, 0.03
+# Shares of the picture's side: a ruling is at most this thick, covers this much of the way across,
+# this much of it clear of strokes, and starts and ends this near to the edges.
+RULING_WIDTH, RULING_SHARE, RULING_BARE, RULING_MARGIN = 0.025, 0.7, 0.2, 0.03
 # A piece along the picture's edge for this share of its length is a shadow, a table, a frame.
 EDGE_SHARE = 0.5
-# Pieces smaller than these shares of the largest's area and length are specks.
-SPECK_AREA, SPECK_LENGTH = 0.03, 0.12
+# Pieces smaller than these shares of the largest's area and length are specks, and so is what is
+# shorter than this share of the picture's side.
+SPECK_AREA, SPECK_LENGTH, SMALLEST = 0.03, 0.12, 0.03
+# Widths by the height: MNIST's digits are 0.75 on average, one in twenty is over 1.25.
+TYPICAL_WIDTH, WIDEST_DIGIT = 0.75, 1.25
 
 Box = tuple[int, int, int, int]
 
 
-def find_digits(mask: np.ndarray, gap: float) -> list[np.ndarray]:
+def find_digits(mask: np.ndarray, gap: float, edges: bool) -> list[np.ndarray]:
     """Group the pieces of a boolean [H, W] into digits, left to right, one boolean mask each.
 
     Pieces belong together where the columns between them are fewer than gap times their height.
+    edges: whether what runs along the picture's edge counts where there is nothing else.
     """
     labels, count = connected_components(without_rulings(mask))
     boxes, areas = measure(labels, count)
-    kept = without_specks(boxes, areas, without_borders(labels, boxes))
+    shortest = SMALLEST * max(mask.shape)
+    kept = without_specks(boxes, areas, without_borders(labels, boxes, edges), shortest)
     return [np.isin(labels, group) for group in group_columns(boxes, kept, gap)]
 
 
@@ -46,9 +51,7 @@ def without_rulings(mask: np.ndarray) -> np.ndarray:
     A line is removed run by run across it, as staff lines are in optical music recognition
     (Dalitz et al. 2008, IEEE Trans. PAMI 30(5), 753-766), so strokes that cross it stay whole.
     """
-    clean = mask & ~_rulings(mask) & ~_rulings(mask.T).T
-    # A one drawn from edge to edge is a line too: it is only a ruling if something else is there.
-    return clean if clean.sum() > 0.1 * mask.sum() else mask
+    return mask & ~_rulings(mask) & ~_rulings(mask.T).T
 
 
 def _rulings(mask: np.ndarray) -> np.ndarray:
@@ -56,15 +59,21 @@ def _rulings(mask: np.ndarray) -> np.ndarray:
     height, width = mask.shape
     thickest = max(2, round(max(mask.shape) * RULING_WIDTH))
     thin = mask & (_run_lengths(mask) <= thickest)
-    # A slightly tilted line crosses a few rows: look at each with its neighbours.
-    near = thin.copy()
-    near[1:] |= thin[:-1]
-    near[:-1] |= thin[1:]
+    lined = _covered(mask) >= RULING_SHARE * width
+    # Strokes may cover much of a line, but its ends and some of its way are bare.
+    lined &= _covered(thin) >= RULING_BARE * width
     margin = max(1, round(width * RULING_MARGIN))
-    lined = near.sum(axis=1) >= RULING_SHARE * width
-    lined &= near[:, :margin].any(axis=1) & near[:, -margin:].any(axis=1)
+    lined &= (_covered(thin[:, :margin]) > 0) & (_covered(thin[:, -margin:]) > 0)
     lined = np.convolve(lined, np.ones(2 * thickest + 1, int), mode="same") > 0
     return thin & lined[:height, None]
+
+
+def _covered(mask: np.ndarray) -> np.ndarray:
+    """How many columns each row, taken with its neighbours, covers: a line may tilt slightly."""
+    near = mask.copy()
+    near[1:] |= mask[:-1]
+    near[:-1] |= mask[1:]
+    return near.sum(axis=1)
 
 
 def _run_lengths(mask: np.ndarray) -> np.ndarray:
@@ -80,26 +89,26 @@ def _run_lengths(mask: np.ndarray) -> np.ndarray:
     return np.cumsum(change).reshape(width, height + 1)[:, :height].T
 
 
-def without_borders(labels: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """The labels that do not run along the picture's edge; all of them if none is left."""
+def without_borders(labels: np.ndarray, boxes: np.ndarray, edges: bool) -> np.ndarray:
+    """The labels that do not run along the picture's edge; with edges all, if none is left."""
     count = len(boxes) - 1
     edge = np.concatenate([labels[0], labels[-1], labels[1:-1, 0], labels[1:-1, -1]])
     along = np.bincount(edge, minlength=count + 1)[1:]
     length = (boxes[1:, 2:] - boxes[1:, :2]).max(axis=1)
     inside = 1 + np.flatnonzero(along < EDGE_SHARE * length)
     substantial = len(inside) and length[inside - 1].max() > 0.05 * max(labels.shape)
-    return inside if substantial else np.arange(1, count + 1)
+    return inside if substantial or not edges else np.arange(1, count + 1)
 
 
-def without_specks(boxes: np.ndarray, areas: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """The labels among kept that are not tiny beside the largest of them."""
+def without_specks(
+    boxes: np.ndarray, areas: np.ndarray, kept: np.ndarray, shortest: float
+) -> np.ndarray:
+    """The labels among kept that are neither tiny beside the largest nor under shortest pixels."""
     if len(kept) == 0:
         return kept
     length = (boxes[kept, 2:] - boxes[kept, :2]).max(axis=1)
-    large = (areas[kept] >= SPECK_AREA * areas[kept].max()) & (
-        length >= SPECK_LENGTH * length.max()
-    )
-    return kept[large]
+    large = areas[kept] >= SPECK_AREA * areas[kept].max()
+    return kept[large & (length >= max(SPECK_LENGTH * length.max(), shortest))]
 
 
 def group_columns(boxes: np.ndarray, kept: np.ndarray, gap: float) -> list[list[int]]:
@@ -120,6 +129,36 @@ def group_columns(boxes: np.ndarray, kept: np.ndarray, gap: float) -> list[list[
             groups.append([int(label)])
         right = max(right, end) if groups[-1][0] != label else end
     return groups
+
+
+def split_touching(mask: np.ndarray, tallest: int) -> list[np.ndarray]:
+    """Cut a piece of a row that is too wide for one digit where a single stroke joins its parts.
+
+    tallest is the height of the row's tallest digit. Best effort: digits that overlap stay one.
+    """
+    x, _, width, height = bounds(mask)
+    count = round(width / (TYPICAL_WIDTH * max(height, 0.7 * tallest)))
+    if width < WIDEST_DIGIT * height or count < 2:
+        return [mask]
+    depth = mask[:, x : x + width].sum(axis=0)
+    share = width / count
+    cuts = [0]
+    for number in range(1, count):
+        low, high = round((number - 0.3) * share), round((number + 0.3) * share)
+        cuts.append(low + int(depth[low:high].argmin()))
+    if depth[cuts[1:]].max() > 0.35 * height:
+        return [mask]
+    columns = np.arange(mask.shape[1]) - x
+    edges = [*cuts, width]
+    parts = [mask & (columns >= a) & (columns < b) for a, b in zip(edges, edges[1:], strict=False)]
+    return [part for part in parts if part.any()]
+
+
+def bounds(mask: np.ndarray) -> Box:
+    """The box (x, y, width, height) around the true pixels of a boolean [H, W]."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    x, y = int(columns[0]), int(rows[0])
+    return x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y
 
 
 def connected_components(mask: np.ndarray) -> tuple[np.ndarray, int]:
@@ -165,5 +204,3 @@ def _join(count: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         parent = parent[parent]
         if np.array_equal(parent, before):
             return parent
-
-

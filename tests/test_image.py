@@ -1,0 +1,191 @@
+"""Any upload becomes an upright gray picture, or an error that says what to do."""
+
+import io
+import struct
+import zlib
+
+import image
+import numpy as np
+import pytest
+from conditions import encode
+from image import ImageError, picture_size, read_image
+from PIL import Image
+
+# The modes that Pillow writes each format in.
+MODES = {
+    "JPEG": "1 L RGB CMYK YCbCr",
+    "PNG": "1 L LA P RGB RGBA I;16",
+    "BMP": "1 L P RGB RGBA",
+    "GIF": "1 L LA P RGB RGBA",
+    "WEBP": "1 L LA P RGB RGBA CMYK",
+    "TIFF": "1 L LA P RGB RGBA CMYK YCbCr LAB I;16 I F",
+}
+
+
+def arrow() -> np.ndarray:
+    """A picture that no turn or flip leaves as it is: uint8 [40, 60]."""
+    page = np.full((40, 60), 240, np.uint8)
+    page[5:35, 10:14] = 20
+    page[5:9, 10:50] = 20
+    return page
+
+
+def saved(picture: Image.Image, format: str, **options) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, format, **options)
+    return stream.getvalue()
+
+
+def refused(data: bytes) -> ImageError:
+    with pytest.raises(ImageError) as caught:
+        read_image(data)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("format", "mode"),
+    [(format, mode) for format, modes in MODES.items() for mode in modes.split()],
+)
+def test_every_format_and_mode_gives_the_same_gray_picture(format, mode):
+    picture = Image.fromarray(arrow())
+    if mode == "I;16":
+        picture = Image.fromarray(arrow().astype(np.uint16) * 257)
+    elif mode == "1":
+        picture = picture.point(lambda level: 255 * (level > 128), "1")
+    elif mode == "LAB":
+        picture = Image.merge("LAB", [picture, *[Image.new("L", (60, 40), 128)] * 2])
+    else:
+        picture = picture.convert(mode)
+    gray = read_image(saved(picture, format))
+    assert gray.dtype == np.uint8
+    assert gray.shape == (40, 60)
+    assert abs(gray.astype(int) - arrow()).mean() < (16 if mode == "1" else 5)
+
+
+@pytest.mark.parametrize("format", ["PNG", "BMP", "GIF", "TIFF"])
+def test_a_28x28_gray_picture_keeps_its_exact_values(format):
+    digit = np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)
+    assert np.array_equal(read_image(encode(digit, format)), digit)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_a_picture_is_turned_upright_as_its_exif_says(format, orientation):
+    # What a camera held in that orientation stores is the inverse of what a viewer does.
+    undo = {6: 8, 8: 6}.get(orientation, orientation)
+    stored = Image.fromarray(arrow())
+    if undo > 1:
+        stored = stored.transpose(image.TRANSPOSITIONS[undo])
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = saved(stored, format, exif=exif)
+    assert abs(read_image(data).astype(int) - arrow()).mean() < 12
+    assert picture_size(data) == (60, 40)
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_strokes_on_a_transparent_ground_stay_visible_whatever_their_colour(level):
+    picture = np.full((40, 60, 4), level, np.uint8)
+    picture[..., 3] = 255 * (arrow() < 128)
+    gray = read_image(encode(picture))
+    ink, ground = gray[arrow() < 128], gray[arrow() > 128]
+    assert abs(int(ink[0]) - int(ground[0])) >= 100
+    assert np.ptp(ink) == np.ptp(ground) == 0
+
+
+def test_a_palette_with_a_transparent_colour_is_put_on_white():
+    palette = Image.fromarray((arrow() > 128).astype(np.uint8)).convert("P")
+    palette.putpalette([10, 10, 10, 0, 0, 0])
+    gray = read_image(saved(palette, "PNG", transparency=1))
+    assert gray[0, 0] == 255
+    assert gray[6, 12] == 10
+
+
+def test_sixteen_bits_and_floats_up_to_one_are_scaled_not_cut():
+    sixteen = Image.fromarray(arrow().astype(np.uint16) * 257)
+    assert np.array_equal(read_image(saved(sixteen, "PNG")), arrow())
+    floats = Image.fromarray(arrow().astype(np.float32) / 255)
+    assert np.array_equal(read_image(saved(floats, "TIFF")), arrow())
+
+
+def test_the_first_frame_of_an_animation_is_read():
+    first, second = Image.fromarray(arrow()), Image.new("L", (60, 40), 0)
+    data = saved(first, "GIF", save_all=True, append_images=[second])
+    assert np.array_equal(read_image(data), arrow())
+
+
+@pytest.mark.parametrize("format", image.FORMATS)
+def test_a_picture_cut_off_anywhere_is_refused_as_damaged(format):
+    noise = np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8)
+    data = encode(noise, format)
+    for share in (0.02, 0.5, 0.9):
+        error = refused(data[: max(4, int(len(data) * share))])
+        assert error.status == 422
+        assert "damaged or cut off" in str(error)
+
+
+@pytest.mark.filterwarnings("ignore")  # Pillow's, about the damage
+@pytest.mark.parametrize("format", image.FORMATS)
+def test_no_damage_raises_anything_but_an_image_error(format):
+    rng = np.random.default_rng(0)
+    data = encode(np.stack([arrow()] * 3, axis=-1), format)
+    outcomes = set()
+    for _ in range(150):
+        damaged = np.frombuffer(data, np.uint8).copy()
+        places = rng.integers(0, len(data), rng.integers(1, 8))
+        damaged[places] = rng.integers(0, 256, len(places))
+        try:
+            read_image(damaged.tobytes())
+            outcomes.add(200)
+        except ImageError as error:
+            outcomes.add(error.status)
+    assert outcomes <= {200, 413, 415, 422}
+    assert len(outcomes) > 1
+
+
+@pytest.mark.parametrize("data", [b"hello, world", b"<svg></svg>", b"%PDF-1.7\n", b"\0" * 100])
+def test_what_is_no_picture_is_an_unsupported_type(data):
+    error = refused(data)
+    assert error.status == 415
+    assert "JPEG" in str(error)
+
+
+def test_a_format_outside_the_list_is_an_unsupported_type():
+    assert refused(saved(Image.fromarray(arrow()), "PPM")).status == 415
+
+
+@pytest.mark.parametrize("side", [7_000, 12_000, 60_000])
+def test_a_bomb_is_refused_by_its_header_alone(side):
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b"")]
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        for name, body in chunks
+    )
+    error = refused(data)
+    assert error.status == 413
+    assert "million" in str(error)
+
+
+def test_a_jpeg_of_endless_scans_is_refused():
+    data = saved(Image.fromarray(arrow()), "JPEG", progressive=True)
+    scans = b"\xff\xda\0\x08\x01\x01\0\x01\x05\0" * 1000
+    assert refused(data[:-2] + scans + data[-2:]).status == 422
+
+
+def test_a_photo_of_twelve_megapixels_is_decoded_small_and_its_full_size_known():
+    photo = Image.new("RGB", (4000, 3000), "white")
+    photo.paste("black", (1900, 1000, 2100, 2000))
+    data = saved(photo, "JPEG")
+    gray = read_image(data)
+    assert gray.shape == (375, 500)
+    assert picture_size(data) == (4000, 3000)
+    assert gray[187, 250] < 20
+    assert gray[0, 0] > 235
+
+
+def test_a_large_picture_of_any_format_comes_back_bounded():
+    for size in ((3000, 2000), (5000, 3)):
+        gray = read_image(saved(Image.new("1", size, 1), "PNG"))
+        assert max(gray.shape) <= image.MAX_SIDE
+        assert gray.min() == 255
