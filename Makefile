@@ -19,8 +19,8 @@ bench: .venv/test
 	$(BIN)/python tests/bench.py
 
 images:
-	docker build -t mnist:train $(DOCKER_BUILD_ARGS) training
-	docker build -t mnist:inference $(DOCKER_BUILD_ARGS) inference
+	BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build -t mnist:train $(DOCKER_BUILD_ARGS) training
+	BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build -t mnist:inference $(DOCKER_BUILD_ARGS) inference
 
 cluster:
 	scripts/cluster-up.sh

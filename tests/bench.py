@@ -1,4 +1,4 @@
-"""Measures training, serving, and accuracy under many conditions: three Markdown tables.
+"""Measures training, serving, doubt, and accuracy under many conditions: four Markdown tables.
 
     python tests/bench.py --seeds 5 --data-dir data/mnist
     python tests/bench.py --skip-training --model artifacts/model.onnx
@@ -20,11 +20,18 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import onnx
 from bench_serving import serving_table
 from tables import middle, table
 
 ROOT = Path(__file__).resolve().parent.parent
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+sys.path.insert(0, str(ROOT / "training"))
+import onnxruntime  # noqa: E402
+from non_digits import draw_flat, draw_noise, draw_non_digits  # noqa: E402
+from synthetic import draw_digits  # noqa: E402
+
 ARCHIVES = 4
 
 
@@ -85,6 +92,24 @@ def training_table(runs: list[Run]) -> str:
     return table([title, "training loop s", "whole run s", "test accuracy"], rows)
 
 
+def doubt_table(model: Path) -> str:
+    """How sure the model is of pictures that are no digit, of kinds that it was not trained on."""
+    session = onnxruntime.InferenceSession(model)
+    ece = session.get_modelmeta().custom_metadata_map
+    rows = []
+    for name, images in (
+        ("shapes and letters", draw_non_digits(5_000, seed=0, held_out=True)),
+        ("noise", draw_noise(1_000, np.random.default_rng(0))),
+        ("blank, flat or gradient", draw_flat(1_000, np.random.default_rng(0))),
+        ("synthetic digits", draw_digits(5_000, seed=0)[0]),
+    ):
+        confidence = session.run(None, {"image": images})[0].max(axis=1)
+        shares = [format((confidence > level).mean(), ".1%") for level in (0.9, 0.99)]
+        rows.append([name, format(np.median(confidence), ".1%"), *shares])
+    title = f"expected calibration error {ece['ece_before']}, calibrated {ece['ece_after']}"
+    return table([title, "median confidence", "over 90 %", "over 99 %"], rows)
+
+
 def print_conditions(model: Path, data_dir: Path, count: int) -> None:
     """The table of conditions.py, which prints a row as soon as it has it."""
     command = [sys.executable, ROOT / "tests" / "conditions.py", model, data_dir]
@@ -131,6 +156,7 @@ def main() -> None:
             print(training_table(runs) + "\n", flush=True)
         if not options.skip_serving:
             print(serving_table(model) + "\n", flush=True)
+        print(doubt_table(model) + "\n", flush=True)
         if not options.skip_conditions:
             print_conditions(model, options.data_dir, 10_000 if options.full else 1_000)
 

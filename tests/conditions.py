@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":
     sys.path[:0] = [str(ROOT / "inference"), str(ROOT / "training")]
 
-from image import read_image  # noqa: E402
+from image import ImageError, read_image  # noqa: E402
 from normalise import to_mnist  # noqa: E402
 
 Condition = Callable[[np.ndarray, np.random.Generator], bytes]
@@ -252,7 +252,15 @@ def normalised(name: str, digits: Iterable[np.ndarray], seed: int = 0) -> np.nda
     An upload that is refused becomes a blank image, which counts as whatever the model makes of it.
     """
     rng = np.random.default_rng(seed)
-    return np.stack([to_mnist(read_image(CONDITIONS[name](digit, rng)))[0] for digit in digits])
+    return np.stack([as_the_server_sees(CONDITIONS[name](digit, rng)) for digit in digits])
+
+
+def as_the_server_sees(upload: bytes) -> np.ndarray:
+    """Uint8 [28, 28], blank for an upload that is refused."""
+    try:
+        return to_mnist(read_image(upload))[0]
+    except ImageError:
+        return np.zeros((28, 28), np.uint8)
 
 
 def accuracy(model: Path, images: np.ndarray, labels: np.ndarray) -> float:

@@ -1,0 +1,59 @@
+"""Reads the Kubernetes files of the project; shared by test_manifests.py and test_agreement.py."""
+
+import copy
+import re
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parent.parent
+FILES = sorted((ROOT / "manifests").rglob("*.yaml"))
+CLUSTER_UP = (ROOT / "scripts/cluster-up.sh").read_text()
+KUBERNETES = re.search(r"kindest/node:v(\d+\.\d+)\.\d+", CLUSTER_UP)[1]
+
+
+def documents(path):
+    """Return the resources in a YAML file as a list of dicts."""
+    return list(yaml.safe_load_all(path.read_text()))
+
+
+def merged(patch, base):
+    """Return `base` under a strategic merge patch; lists of named things are merged by name."""
+    if isinstance(patch, dict):
+        result = copy.deepcopy(base) if isinstance(base, dict) else {}
+        for key, value in patch.items():
+            if value is None:
+                result.pop(key, None)
+            else:
+                result[key] = merged(value, result.get(key))
+        return result
+    if isinstance(patch, list) and all(isinstance(item, dict) and "name" in item for item in patch):
+        by_name = {item["name"]: item for item in base or []}
+        for item in patch:
+            by_name[item["name"]] = merged(item, by_name.get(item["name"]))
+        return list(by_name.values())
+    return patch
+
+
+def is_patch(path):
+    """Return whether the file is a patch for inference.yaml rather than resources of its own."""
+    return path.name.endswith("-patch.yaml")
+
+
+INFERENCE = {d["kind"]: d for d in documents(ROOT / "manifests/inference.yaml")}
+RESOURCES = [
+    (path, merged(doc, INFERENCE["Deployment"]) if is_patch(path) else doc)
+    for path in FILES
+    for doc in documents(path)
+]
+PODS = [
+    (path, doc["spec"] if doc["kind"] == "Pod" else doc["spec"]["template"]["spec"])
+    for path, doc in RESOURCES
+    if doc["kind"] in ("Pod", "Job", "Deployment")
+]
+TRAINING = [(path, pod) for path, pod in PODS if pod["containers"][0]["image"] == "mnist:train"]
+
+
+def name_of(value):
+    """Return a test id: the file's name, or nothing for the rest."""
+    return value.stem if isinstance(value, Path) else ""
