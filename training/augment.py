@@ -17,33 +17,25 @@ SCALE = 0.12
 SHIFT = 2 / 14  # of half the picture: two pixels
 ELASTIC = 0.8 / 14  # displacement of the control points
 ELASTIC_POINTS = 5
-
-
-def uniform(count: int, low: float, high: float, device: torch.device) -> Tensor:
-    """Random numbers [count]."""
-    return torch.empty(count, device=device).uniform_(low, high)
+NOISE = 12  # of 255
 
 
 def warp(images: Tensor, strength: float) -> Tensor:
     """Rotate, shear, scale, shift and bend float images [N, 1, 28, 28], each its own way."""
     count, device = len(images), images.device
-    angle = strength * uniform(count, -ROTATION, ROTATION, device)
-    shear = strength * uniform(count, -SHEAR, SHEAR, device)
-    width = 1 + strength * uniform(count, -SCALE, SCALE, device)
-    height = 1 + strength * uniform(count, -SCALE, SCALE, device)
+
+    def vary(limit: float) -> Tensor:
+        return strength * torch.empty(count, device=device).uniform_(-limit, limit)
+
+    angle, shear, x, y = vary(ROTATION), vary(SHEAR), vary(SHIFT), vary(SHIFT)
+    width, height = 1 + vary(SCALE), 1 + vary(SCALE)
     cos, sin = angle.cos(), angle.sin()
-    x, y = (
-        strength * uniform(count, -SHIFT, SHIFT, device),
-        strength * uniform(count, -SHIFT, SHIFT, device),
-    )
     rows = [cos / width, (shear * cos - sin) / width, x, sin / height, (shear * sin + cos) / height]
     theta = torch.stack([*rows, y], dim=1).view(count, 2, 3)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
-    points = (
-        torch.randn(count, 2, ELASTIC_POINTS, ELASTIC_POINTS, device=device) * ELASTIC * strength
-    )
+    points = torch.randn(count, 2, ELASTIC_POINTS, ELASTIC_POINTS, device=device)
     spread = cubic_spread(images.shape[-1]).to(device)
-    bend = spread @ points @ spread.T
+    bend = strength * ELASTIC * (spread @ points @ spread.T)
     return F.grid_sample(images, grid + bend.permute(0, 2, 3, 1), align_corners=False)
 
 
@@ -67,8 +59,7 @@ def change_strokes(images: Tensor) -> Tensor:
             F.avg_pool2d(soft, 3, stride=1, padding=1),
         ]
     )
-    strength = uniform(len(images), 0, 1, images.device).view(-1, 1, 1, 1)
-    return torch.lerp(images, changed, strength)
+    return torch.lerp(images, changed, torch.rand(len(images), 1, 1, 1, device=images.device))
 
 
 def augment(images: Tensor, strength: float = 1.0) -> Tensor:
@@ -79,6 +70,6 @@ def augment(images: Tensor, strength: float = 1.0) -> Tensor:
     pixels = warp(images.unsqueeze(1).to(torch.float32), strength)
     chosen = torch.randperm(len(images), device=images.device)[: len(images) // 4]
     pixels[chosen] = change_strokes(pixels[chosen])
-    noise = uniform(len(images), -12, 12, images.device).clamp(min=0).view(-1, 1, 1, 1)
-    pixels = pixels + torch.randn_like(pixels) * noise
+    noise = torch.empty(len(images), 1, 1, 1, device=images.device).uniform_(-NOISE, NOISE)
+    pixels = pixels + torch.randn_like(pixels) * noise.clamp(min=0)  # half get none
     return pixels.clamp_(0, 255).squeeze(1)

@@ -24,67 +24,19 @@ from pathlib import Path
 import checkpoint
 import dataset
 import torch
-import torch.nn.functional as F
-from augment import augment
 from dataset import Dataset
 from mnist import DownloadError
-from network import build_network, normalise
+from network import build_network
 from non_digits import draw_non_digits
 from options import parse_options
 from publish import PublishError, publish
+from recipe import RECIPE, batch_loss, distortion, learning_rate
 from torch import Tensor, nn
 
-RECIPE = {
-    "batch": 128,
-    "peak_learning_rate": 0.5,
-    "warm_up": 0.25,  # of all steps
-    "momentum": 0.9,
-    "weight_decay": 5e-4,
-    "label_smoothing": 0.05,
-    "non_digits": 24,  # added to every batch
-    # Milder distortions at the end, when the network settles on what clean digits look like (He et
-    # al. 2019, Data Augmentation Revisited, section 4).
-    "last_share": 0.25,
-    "last_strength": 0.6,
-}
 NON_DIGITS_DRAWN = 4_000
 CHECKPOINT = "checkpoint.pt"
 DRY_RUN_STEPS = 5
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-
-def learning_rate(step: int, steps: int) -> float:
-    """One cycle, up and down in straight lines (Smith and Topin 2018, Super-Convergence)."""
-    warm_up = RECIPE["warm_up"] * steps
-    share = (step + 1) / (warm_up + 1) if step < warm_up else (steps - step) / (steps - warm_up)
-    return RECIPE["peak_learning_rate"] * share
-
-
-def batch_loss(
-    network: nn.Module, data: Dataset, chosen: Tensor, non_digits: Tensor, strength: float
-) -> Tensor:
-    """Cross entropy of the training images with indices `chosen`, augmented with `strength`.
-
-    Some of `non_digits` uint8 [M, 28, 28] go with them, to be answered with ten equal probabilities
-    (Hendrycks, Mazeika and Dietterich 2019, Deep Anomaly Detection with Outlier Exposure).
-    """
-    extra = torch.randint(len(non_digits), (RECIPE["non_digits"],)).to(non_digits.device)
-    smoothing = RECIPE["label_smoothing"]
-    targets = F.one_hot(data.train_labels[chosen], 10) * (1 - smoothing) + smoothing / 10
-    targets = torch.cat([targets, targets.new_full((len(extra), 10), 0.1)])
-    pixels = normalise(augment(torch.cat([data.train[chosen], non_digits[extra]]), strength))
-    pixels = pixels.contiguous(memory_format=torch.channels_last)
-    with torch.autocast(pixels.device.type, torch.bfloat16, enabled=bf16_is_fast(pixels.device)):
-        logits = network(pixels)
-    return F.cross_entropy(logits.float(), targets)
-
-
-def bf16_is_fast(device: torch.device) -> bool:
-    """Whether the hardware multiplies bfloat16 itself; elsewhere autocast makes training slower."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    able = torch.cpu.get_capabilities()
-    return any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
 
 
 def batches(images: int, steps: range, per_epoch: int, seed: int) -> Iterator[tuple[int, Tensor]]:
@@ -105,13 +57,18 @@ def batches(images: int, steps: range, per_epoch: int, seed: int) -> Iterator[tu
 
 def report(step: int, steps: int, per_epoch: int, loss: Tensor, started: float) -> None:
     """A bar on a terminal, a line at the end of an epoch in a log."""
-    epochs, seconds = steps // per_epoch, time.monotonic() - started
-    text = f"epoch {step / per_epoch:.1f}/{epochs}  loss {loss.item():.3f}  {seconds:.1f} s"
-    if sys.stdout.isatty():
+    on_terminal = sys.stdout.isatty()
+    if not on_terminal and step % per_epoch:
+        return
+    seconds = time.monotonic() - started
+    place = f"epoch {step / per_epoch:.1f}/{steps // per_epoch}"
+    text = f"{place}  loss {loss.item():.3f}  {seconds:.1f} s"
+    if on_terminal:
         end = "\n" if step == steps else ""
-        print(f"\r[{'#' * (30 * step // steps):30}] {text} ", end=end, flush=True)
-    elif step % per_epoch == 0:
-        print(text, flush=True)
+        text = f"\r[{'#' * (30 * step // steps):30}] {text} "
+    else:
+        end = "\n"
+    print(text, end=end, flush=True)
 
 
 def train(data: Dataset, options: argparse.Namespace) -> nn.Module:
@@ -128,7 +85,7 @@ def train(data: Dataset, options: argparse.Namespace) -> nn.Module:
     non_digits = torch.from_numpy(draw_non_digits(NON_DIGITS_DRAWN, options.seed)).to(device)
     per_epoch = DRY_RUN_STEPS if options.dry_run else len(data.train) // RECIPE["batch"]
     steps = per_epoch * options.epochs
-    path, run = options.output_dir / CHECKPOINT, json.dumps(recipe(options))
+    path, run = options.output_dir / CHECKPOINT, json.dumps(describe_run(options))
     first = checkpoint.resume(path, run, network, sgd)
     if first:
         print(f"resuming from {path} at step {first} of {steps}", flush=True)
@@ -138,8 +95,7 @@ def train(data: Dataset, options: argparse.Namespace) -> nn.Module:
         for step, chosen in batches(len(data.train), range(first, steps), per_epoch, options.seed):
             sgd.param_groups[0]["lr"] = learning_rate(step, steps)
             sgd.zero_grad()
-            is_last = step >= (1 - RECIPE["last_share"]) * steps
-            strength = RECIPE["last_strength"] if is_last else 1.0
+            strength = distortion(step, steps)
             loss = batch_loss(network, data, chosen.to(device), non_digits, strength)
             loss.backward()
             sgd.step()
@@ -154,7 +110,7 @@ def train(data: Dataset, options: argparse.Namespace) -> nn.Module:
     return network.eval()
 
 
-def recipe(options: argparse.Namespace) -> dict[str, object]:
+def describe_run(options: argparse.Namespace) -> dict[str, object]:
     """What the weights depend on, apart from the machine and its number of threads."""
     chosen = {"dataset": options.dataset, "epochs": options.epochs, "seed": options.seed}
     return {**chosen, **RECIPE}
@@ -167,7 +123,7 @@ def run(options: argparse.Namespace) -> None:
     data = Dataset(*(tensor.to(device) for tensor in data))
     where = f"{device.type}, {torch.get_num_threads()} threads"
     print(f"training on {len(data.train)} {options.dataset} images ({where})", flush=True)
-    facts = {"dataset": options.dataset, "recipe": recipe(options), "trained_on": where}
+    facts = {"dataset": options.dataset, "recipe": describe_run(options), "trained_on": where}
     network = train(data, options)
     try:
         publish(network, data, options.output_dir, options.min_accuracy, facts)
