@@ -236,6 +236,7 @@ def test_a_server_without_a_model_is_explained_until_the_model_appears(open_page
         expect(away).to_be_hidden(timeout=15_000)
         expect(page.locator("#digit")).to_have_text(re.compile(r"^\d$"))
         expect(page.locator("#model")).to_contain_text("Model aaaaaaaaaaaa")
+        page.close()  # before the server: the page may be asking it something
 
 
 def test_the_page_names_the_model_its_accuracy_and_its_data(page, server):
