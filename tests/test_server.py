@@ -95,6 +95,13 @@ def test_details_are_the_probabilities_and_what_they_rest_on(client):
     assert details["confidence"] == details["probabilities"][7] == max(details["probabilities"])
 
 
+def test_an_answer_of_little_confidence_comes_with_a_warning(client):
+    both = np.maximum(*(np.asarray(Image.open(io.BytesIO(band(digit)))) for digit in (3, 8)))
+    details = post(client, encoded(Image.fromarray(both)), query="?details=1").json
+    assert details["confidence"] == pytest.approx(0.5, abs=0.01)
+    assert details["warnings"] == ["The model is not sure: this may be no digit."]
+
+
 def test_a_28x28_picture_in_mnist_s_form_reaches_the_model_untouched(client):
     sent = np.asarray(Image.open(io.BytesIO(band(3))))
     assert (seen_by_model(client, encoded(Image.fromarray(sent))) == sent).all()

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import checkpoint
@@ -182,7 +182,7 @@ def main() -> int:
     for number in ENDING_SIGNALS:
         signal.signal(number, end_at_once)
     options = parse_options(__doc__)
-    with tempfile.TemporaryDirectory() as scratch:
+    with tempfile.TemporaryDirectory() if options.dry_run else nullcontext() as scratch:
         if options.dry_run:
             options.output_dir, options.min_accuracy = Path(scratch), 0.0
         code = run_or_explain(options)
