@@ -5,7 +5,7 @@ BIN := .venv/bin
 .PHONY: run test testing-images bench images cluster cluster-down e2e clean
 
 run: .venv/run
-	scripts/run.sh
+	@scripts/run.sh
 
 test: .venv/test
 	$(BIN)/ruff check .
@@ -35,12 +35,13 @@ clean:
 	rm -rf .venv artifacts
 
 .venv/run: training/requirements.txt training/install.sh inference/requirements.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
-	$(PYTHON) -m venv .venv
-	sh training/install.sh $(BIN)/pip
-	$(BIN)/pip install --quiet --requirement inference/requirements.txt
-	touch $@
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	@echo "Installing packages into .venv, which takes some minutes the first time"
+	@$(PYTHON) -m venv .venv
+	@sh training/install.sh $(BIN)/pip
+	@$(BIN)/pip install --quiet --requirement inference/requirements.txt
+	@touch $@
 
 .venv/test: .venv/run requirements-dev.txt
-	$(BIN)/pip install --quiet --requirement requirements-dev.txt
-	touch $@
+	@$(BIN)/pip install --quiet --requirement requirements-dev.txt
+	@touch $@
