@@ -1,7 +1,7 @@
 """Accuracy under each condition, on synthetic digits always, on MNIST's test images where given.
 
-The floors are the lowest that was measured (0.875 of 40 synthetic digits, 0.98 of 250 of MNIST's),
-less two standard deviations for this many digits. `make bench` prints the whole table.
+The floors are the lowest that was measured (29 of 30 synthetic digits, 97 of 100 of MNIST's, with
+the briefly trained models of conftest.py) less two standard deviations. `make bench` prints all.
 """
 
 import numpy as np
@@ -20,7 +20,7 @@ def synthetic_digits():
 @pytest.mark.parametrize("name", CONDITIONS)
 def test_synthetic_digits_are_read_under_each_condition(name, model_file, synthetic_digits):
     images, labels = synthetic_digits
-    assert accuracy(model_file, normalised(name, images), labels) >= 0.75
+    assert accuracy(model_file, normalised(name, images), labels) >= 0.9
 
 
 @pytest.mark.parametrize("name", CONDITIONS)

@@ -239,8 +239,8 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
     assert {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()} == {path.name: b"old"}
 
 
-def test_two_epochs_of_real_mnist_read_99_percent_of_its_test_images(mnist_model_file):
+def test_two_epochs_of_real_mnist_read_99_2_percent_of_its_test_images(mnist_model_file):
     session = onnxruntime.InferenceSession(mnist_model_file)
     metadata = session.get_modelmeta().custom_metadata_map
     assert metadata["dataset"] == "mnist"
-    assert float(metadata["test_accuracy"]) >= 0.99
+    assert float(metadata["test_accuracy"]) >= 0.992  # 99.51 % was measured
