@@ -114,10 +114,13 @@ class Classifier:
         try:
             signature = file_signature(os.stat(self.path))
         except OSError as error:
-            self.problem = (
+            problem = (
                 f"There is no model at {self.path} ({error.strerror}): train one (make run, or a "
                 "training Pod with the same volume), and it is picked up by itself."
             )
+            if problem != self.problem:
+                log.warning(problem)
+            self.problem = problem
             return self._model
         if signature != self._seen:
             with self._lock:

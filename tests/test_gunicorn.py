@@ -248,6 +248,7 @@ def test_a_server_started_without_a_model_serves_it_when_it_appears(start_one):
     server = start_one()
     assert server.ask("GET", "/readyz")[0] == 503
     assert server.ask("POST", "/predict", *multipart(band(8)))[0] == 503
+    assert server.read_log().count("There is no model at") == 1, "said once, not on each request"
     write_model(server.model, VERSION)
     assert server.ask("GET", "/readyz") == (200, {"status": "ready", "model_version": VERSION})
     assert server.ask("POST", "/predict", *multipart(band(8))) == (200, {"prediction": 8})
