@@ -131,6 +131,8 @@ def _shrink(image: Image.Image) -> Image.Image:
         return image
     if image.mode in ("1", "P", "PA"):
         image = image.convert("RGBA" if image.has_transparency_data else "RGB")
+    elif image.mode.startswith("I;16"):
+        image = image.convert("I")  # Pillow cannot reduce 16 bits
     # A line thinner than the factor keeps a pixel: neither side of the result is ever empty.
     return image.reduce((min(factor, image.width), min(factor, image.height)))
 
@@ -151,11 +153,7 @@ def _to_gray(image: Image.Image) -> np.ndarray:
         return np.asarray(image.getchannel("L"))
     if image.has_transparency_data:
         return _flatten(image.convert("RGBA"))
-    return np.asarray(image if image.mode == "L" else _luminance(image.convert("RGB")))
-
-
-def _luminance(image: Image.Image) -> Image.Image:
-    return image.convert("L")
+    return np.asarray(image if image.mode == "L" else image.convert("RGB").convert("L"))
 
 
 def _scale_to_bytes(values: np.ndarray) -> np.ndarray:
@@ -171,7 +169,7 @@ def _scale_to_bytes(values: np.ndarray) -> np.ndarray:
 def _flatten(image: Image.Image) -> np.ndarray:
     """Put a transparent picture on white, or on black where white would hide the drawing."""
     on_white, on_black = (
-        np.asarray(_luminance(Image.alpha_composite(Image.new("RGBA", image.size, ground), image)))
+        np.asarray(Image.alpha_composite(Image.new("RGBA", image.size, ground), image).convert("L"))
         for ground in ("white", "black")
     )
     hidden = np.ptp(on_white) < MIN_RANGE and np.ptp(on_black) > np.ptp(on_white)

@@ -36,6 +36,18 @@ def saved(picture: Image.Image, format: str, **options) -> bytes:
     return stream.getvalue()
 
 
+def in_mode(gray: np.ndarray, mode: str) -> Image.Image:
+    """The gray picture uint8 [H, W] as a picture of the mode."""
+    picture = Image.fromarray(gray)
+    if mode == "I;16":
+        return Image.fromarray(gray.astype(np.uint16) * 257)
+    if mode == "1":
+        return picture.point(lambda level: 255 * (level > 128), "1")
+    if mode == "LAB":
+        return Image.merge("LAB", [picture, *[Image.new("L", picture.size, 128)] * 2])
+    return picture.convert(mode)
+
+
 def refused(data: bytes) -> ImageError:
     with pytest.raises(ImageError) as caught:
         read_image(data)
@@ -47,16 +59,7 @@ def refused(data: bytes) -> ImageError:
     [(format, mode) for format, modes in MODES.items() for mode in modes.split()],
 )
 def test_every_format_and_mode_gives_the_same_gray_picture(format, mode):
-    picture = Image.fromarray(arrow())
-    if mode == "I;16":
-        picture = Image.fromarray(arrow().astype(np.uint16) * 257)
-    elif mode == "1":
-        picture = picture.point(lambda level: 255 * (level > 128), "1")
-    elif mode == "LAB":
-        picture = Image.merge("LAB", [picture, *[Image.new("L", (60, 40), 128)] * 2])
-    else:
-        picture = picture.convert(mode)
-    gray = read_image(saved(picture, format))
+    gray = read_image(saved(in_mode(arrow(), mode), format))
     assert gray.dtype == np.uint8
     assert gray.shape == (40, 60)
     assert abs(gray.astype(int) - arrow()).mean() < (16 if mode == "1" else 5)
@@ -189,3 +192,16 @@ def test_a_large_picture_of_any_format_comes_back_bounded():
         gray = read_image(saved(Image.new("1", size, 1), "PNG"))
         assert max(gray.shape) <= image.MAX_SIDE
         assert gray.min() == 255
+
+
+@pytest.mark.parametrize(
+    ("format", "mode"),
+    [(format, mode) for format in ("PNG", "TIFF") for mode in MODES[format].split()],
+)
+def test_a_large_picture_of_any_mode_is_read_as_the_small_one_is(format, mode):
+    large = np.kron(arrow(), np.ones((30, 30), np.uint8))  # 1800x1200, halved when it is read
+    small = read_image(saved(in_mode(arrow(), mode), format)).astype(int)
+    gray = read_image(saved(in_mode(large, mode), format))
+    assert gray.shape == (600, 900)
+    # A palette's dither is averaged away.
+    assert abs(gray[::15, ::15] - small).max() <= 24
