@@ -22,7 +22,7 @@ def resume(path: Path, run: str, network: nn.Module, sgd: torch.optim.Optimizer)
     if not path.exists():
         return 0
     try:
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
         if state["run"] == run:
             network.load_state_dict(state["network"])
             sgd.load_state_dict(state["sgd"])
