@@ -28,12 +28,11 @@ from tables import middle, table
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "inference"), str(ROOT / "training")]
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+import mnist  # noqa: E402
 import onnxruntime  # noqa: E402
 from conditions import accuracy, load_digits  # noqa: E402
 from non_digits import draw_flat, draw_noise, draw_non_digits  # noqa: E402
 from synthetic import draw_digits  # noqa: E402
-
-ARCHIVES = 4
 
 
 class Run(NamedTuple):
@@ -52,7 +51,7 @@ def choose_dataset(data_dir: Path) -> str:
         code = subprocess.run([sys.executable, script, data_dir], stdout=sys.stderr).returncode
         if code:
             sys.exit(code)
-    whole = len(list(data_dir.glob("*-ubyte.gz"))) == ARCHIVES
+    whole = all((data_dir / name).exists() for name in mnist.ARCHIVES)
     return "mnist" if whole else "synthetic"
 
 

@@ -8,7 +8,6 @@ their connections: they take their share of the same cores, from both alike.
 """
 
 import http.client
-import io
 import os
 import re
 import socket
@@ -26,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 from tables import middle, table
-from tiny_model import multipart
+from tiny_model import encoded, multipart
 
 ROOT = Path(__file__).resolve().parent.parent
 GUNICORN = (sys.executable, "-m", "gunicorn", "-c", ROOT / "inference" / "gunicorn.conf.py")
@@ -61,9 +60,7 @@ class Round(NamedTuple):
 
 def upload() -> tuple[bytes, dict[str, str]]:
     """Body and headers of the one request that is made: a 28x28 JPEG in a form."""
-    jpeg = io.BytesIO()
-    Image.open(SAMPLE).convert("L").save(jpeg, "JPEG", quality=95)
-    body, content_type = multipart(jpeg.getvalue())
+    body, content_type = multipart(encoded(Image.open(SAMPLE).convert("L"), "JPEG", quality=95))
     return body, {"Content-Type": content_type}
 
 

@@ -10,7 +10,6 @@ Except for the 28x28 ones, the digit is drawn again with smooth outlines on a pa
 """
 
 import argparse
-import gzip
 import io
 import os
 import sys
@@ -282,11 +281,11 @@ def load_digits(directory: Path, count: int) -> tuple[str, np.ndarray, np.ndarra
         from synthetic import draw_digits
 
         return ("synthetic digits", *draw_digits(count, seed=99))
-    images = np.frombuffer(gzip.decompress(archive.read_bytes()), np.uint8, offset=16)
-    labels = (directory / "t10k-labels-idx1-ubyte.gz").read_bytes()
-    labels = np.frombuffer(gzip.decompress(labels), np.uint8, offset=8)
+    from mnist import read_idx
+
+    images, labels = read_idx(archive), read_idx(directory / "t10k-labels-idx1-ubyte.gz")
     chosen = np.linspace(0, len(labels) - 1, min(count, len(labels))).astype(int)
-    return "MNIST test images", images.reshape(-1, 28, 28)[chosen], labels[chosen]
+    return "MNIST test images", images[chosen], labels[chosen]
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 Real MNIST is used where it can be had locally: archives in data/mnist, or MNIST_MIRROR.
 """
 
+import gzip
 import os
 import signal
 import socket
@@ -19,6 +20,7 @@ from pathlib import Path
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import mnist
+import numpy as np
 import pytest
 import train
 
@@ -28,22 +30,29 @@ TRAINING_VARIABLES = {
 }
 
 
-def run_training(*flags: str, **environment: str) -> subprocess.CompletedProcess:
-    """A whole run of train.py in a process of its own, with nothing set from outside."""
+def idx(array: np.ndarray) -> bytes:
+    """An array of bytes as a gzipped IDX file, as MNIST's archives are."""
+    header = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
+    return gzip.compress(header + array.astype(np.uint8).tobytes(), mtime=0)
+
+
+def start_training(folder: Path, *flags: str) -> subprocess.Popen:
+    """train.py into `folder`, in a process of its own, with nothing set from outside."""
     inherited = {name: text for name, text in os.environ.items() if name not in TRAINING_VARIABLES}
-    return subprocess.run(
-        [sys.executable, ROOT / "training" / "train.py", *flags],
-        env=inherited | environment,
-        capture_output=True,
+    return subprocess.Popen(
+        [sys.executable, ROOT / "training" / "train.py", "--output-dir", folder, *flags],
+        env=inherited,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
-        timeout=600,
     )
 
 
 def trained(folder: Path, *flags: str) -> Path:
     """The model.onnx that a run of train.py with these flags publishes in `folder`."""
-    result = run_training("--output-dir", str(folder), *flags)
-    assert result.returncode == 0, result.stdout + result.stderr
+    process = start_training(folder, *flags)
+    output = process.communicate(timeout=600)[0]
+    assert process.returncode == 0, output
     return folder / "model.onnx"
 
 

@@ -1,6 +1,5 @@
 """The download of MNIST against real HTTP servers that misbehave as mirrors do."""
 
-import gzip
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,13 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import mnist
 import numpy as np
 import pytest
-
-
-def idx(array: np.ndarray) -> bytes:
-    """A gzipped IDX file, as MNIST's archives are."""
-    header = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
-    return gzip.compress(header + array.astype(np.uint8).tobytes(), mtime=0)
-
+from conftest import idx
 
 RANDOM = np.random.default_rng(0)
 CONTENT = {

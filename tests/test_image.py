@@ -1,6 +1,5 @@
 """Any upload becomes an upright gray picture, or an error that says what to do."""
 
-import io
 import struct
 import zlib
 
@@ -10,6 +9,7 @@ import pytest
 from conditions import encode
 from image import ImageError, picture_size, read_image
 from PIL import Image
+from tiny_model import encoded
 
 # The modes that Pillow writes each format in.
 MODES = {
@@ -28,12 +28,6 @@ def arrow() -> np.ndarray:
     page[5:35, 10:14] = 20
     page[5:9, 10:50] = 20
     return page
-
-
-def saved(picture: Image.Image, format: str, **options) -> bytes:
-    stream = io.BytesIO()
-    picture.save(stream, format, **options)
-    return stream.getvalue()
 
 
 def in_mode(gray: np.ndarray, mode: str) -> Image.Image:
@@ -59,7 +53,7 @@ def refused(data: bytes) -> ImageError:
     [(format, mode) for format, modes in MODES.items() for mode in modes.split()],
 )
 def test_every_format_and_mode_gives_the_same_gray_picture(format, mode):
-    gray = read_image(saved(in_mode(arrow(), mode), format))
+    gray = read_image(encoded(in_mode(arrow(), mode), format))
     assert gray.dtype == np.uint8
     assert gray.shape == (40, 60)
     assert abs(gray.astype(int) - arrow()).mean() < (16 if mode == "1" else 5)
@@ -81,7 +75,7 @@ def test_a_picture_is_turned_upright_as_its_exif_says(format, orientation):
         stored = stored.transpose(image.TRANSPOSITIONS[undo])
     exif = Image.Exif()
     exif[0x0112] = orientation
-    data = saved(stored, format, exif=exif)
+    data = encoded(stored, format, exif=exif)
     assert abs(read_image(data).astype(int) - arrow()).mean() < 12
     assert picture_size(data) == (60, 40)
 
@@ -99,21 +93,21 @@ def test_strokes_on_a_transparent_ground_stay_visible_whatever_their_colour(leve
 def test_a_palette_with_a_transparent_colour_is_put_on_white():
     palette = Image.fromarray((arrow() > 128).astype(np.uint8)).convert("P")
     palette.putpalette([10, 10, 10, 0, 0, 0])
-    gray = read_image(saved(palette, "PNG", transparency=1))
+    gray = read_image(encoded(palette, "PNG", transparency=1))
     assert gray[0, 0] == 255
     assert gray[6, 12] == 10
 
 
 def test_sixteen_bits_and_floats_up_to_one_are_scaled_not_cut():
     sixteen = Image.fromarray(arrow().astype(np.uint16) * 257)
-    assert np.array_equal(read_image(saved(sixteen, "PNG")), arrow())
+    assert np.array_equal(read_image(encoded(sixteen, "PNG")), arrow())
     floats = Image.fromarray(arrow().astype(np.float32) / 255)
-    assert np.array_equal(read_image(saved(floats, "TIFF")), arrow())
+    assert np.array_equal(read_image(encoded(floats, "TIFF")), arrow())
 
 
 def test_the_first_frame_of_an_animation_is_read():
     first, second = Image.fromarray(arrow()), Image.new("L", (60, 40), 0)
-    data = saved(first, "GIF", save_all=True, append_images=[second])
+    data = encoded(first, "GIF", save_all=True, append_images=[second])
     assert np.array_equal(read_image(data), arrow())
 
 
@@ -154,7 +148,7 @@ def test_what_is_no_picture_is_an_unsupported_type(data):
 
 
 def test_a_format_outside_the_list_is_an_unsupported_type():
-    assert refused(saved(Image.fromarray(arrow()), "PPM")).status == 415
+    assert refused(encoded(Image.fromarray(arrow()), "PPM")).status == 415
 
 
 @pytest.mark.parametrize("side", [7_000, 12_000, 60_000])
@@ -171,7 +165,7 @@ def test_a_bomb_is_refused_by_its_header_alone(side):
 
 
 def test_a_jpeg_of_endless_scans_is_refused():
-    data = saved(Image.fromarray(arrow()), "JPEG", progressive=True)
+    data = encoded(Image.fromarray(arrow()), "JPEG", progressive=True)
     scans = b"\xff\xda\0\x08\x01\x01\0\x01\x05\0" * 1000
     assert refused(data[:-2] + scans + data[-2:]).status == 422
 
@@ -179,7 +173,7 @@ def test_a_jpeg_of_endless_scans_is_refused():
 def test_a_photo_of_twelve_megapixels_is_decoded_small_and_its_full_size_known():
     photo = Image.new("RGB", (4000, 3000), "white")
     photo.paste("black", (1900, 1000, 2100, 2000))
-    data = saved(photo, "JPEG")
+    data = encoded(photo, "JPEG")
     gray = read_image(data)
     assert gray.shape == (375, 500)
     assert picture_size(data) == (4000, 3000)
@@ -189,7 +183,7 @@ def test_a_photo_of_twelve_megapixels_is_decoded_small_and_its_full_size_known()
 
 def test_a_large_picture_of_any_format_comes_back_bounded():
     for size in ((3000, 2000), (5000, 3)):
-        gray = read_image(saved(Image.new("1", size, 1), "PNG"))
+        gray = read_image(encoded(Image.new("1", size, 1), "PNG"))
         assert max(gray.shape) <= image.MAX_SIDE
         assert gray.min() == 255
 
@@ -200,8 +194,8 @@ def test_a_large_picture_of_any_format_comes_back_bounded():
 )
 def test_a_large_picture_of_any_mode_is_read_as_the_small_one_is(format, mode):
     large = np.kron(arrow(), np.ones((30, 30), np.uint8))  # 1800x1200, halved when it is read
-    small = read_image(saved(in_mode(arrow(), mode), format)).astype(int)
-    gray = read_image(saved(in_mode(large, mode), format))
+    small = read_image(encoded(in_mode(arrow(), mode), format)).astype(int)
+    gray = read_image(encoded(in_mode(large, mode), format))
     assert gray.shape == (600, 900)
     # A palette's dither is averaged away.
     assert abs(gray[::15, ::15] - small).max() <= 24

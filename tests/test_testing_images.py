@@ -1,23 +1,16 @@
 """The pictures of MNIST's test set, made here from a small set of IDX archives of our own."""
 
-import gzip
 import os
-import struct
 
 import mnist
 import numpy as np
 import pytest
 import testing_images
+from conftest import idx
 from PIL import Image
 from synthetic import draw_digits
 
 LABELS = [7, 2, 1, 0, 4, 1, 4, 9, 5, 9, 0, 6]
-
-
-def idx(array: np.ndarray) -> bytes:
-    """The array of uint8 as an IDX archive."""
-    header = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
-    return gzip.compress(header + array.tobytes())
 
 
 @pytest.fixture

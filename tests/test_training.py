@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import augment
@@ -18,7 +16,7 @@ import publish
 import pytest
 import torch
 import train
-from conftest import ROOT, TRAINING_VARIABLES
+from conftest import ROOT, start_training
 from network import build_network
 from synthetic import draw_digits
 
@@ -101,10 +99,8 @@ def test_what_is_no_digit_seldom_gets_99_percent_confidence(model_file):
 def test_a_run_ended_by_sigterm_resumes_and_ends_with_the_weights_of_an_uninterrupted_one(
     model_file, tmp_path
 ):
-    command = [sys.executable, ROOT / "training" / "train.py", "--dataset", "synthetic"]
-    command += ["--epochs", "1", "--output-dir", str(tmp_path)]
-    clean = {name: text for name, text in os.environ.items() if name not in TRAINING_VARIABLES}
-    process = subprocess.Popen(command, env=clean, stdout=subprocess.PIPE, text=True)
+    flags = ("--dataset", "synthetic", "--epochs", "1")
+    process = start_training(tmp_path, *flags)
     assert process.stdout.readline().startswith("training on")
     time.sleep(2)
     process.send_signal(signal.SIGTERM)
@@ -112,9 +108,10 @@ def test_a_run_ended_by_sigterm_resumes_and_ends_with_the_weights_of_an_uninterr
     assert process.returncode == 128 + signal.SIGTERM, output
     assert "start again to resume" in output
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint.pt"]
-    resumed = subprocess.run(command, env=clean, capture_output=True, text=True, timeout=300)
-    assert resumed.returncode == 0, resumed.stderr
-    assert "resuming from" in resumed.stdout
+    resumed = start_training(tmp_path, *flags)
+    output = resumed.communicate(timeout=300)[0]
+    assert resumed.returncode == 0, output
+    assert "resuming from" in output
     assert same(weights(tmp_path), weights(model_file.parent))
 
 

@@ -35,6 +35,7 @@ class DownloadError(Exception):
     def __init__(self, message: str, temporary: bool):
         super().__init__(message)
         self.temporary = temporary
+        self.exit_code = os.EX_UNAVAILABLE if temporary else os.EX_DATAERR
 
 
 def mirrors() -> list[str]:
@@ -84,22 +85,23 @@ def check(body: bytes, expected_md5: str) -> None:
 
 def fetch(url: str, expected_md5: str) -> bytes:
     """One archive from one mirror, tried again after what may pass; raises DownloadError."""
-    for attempt in range(1, ATTEMPTS + 1):
+    for attempt in range(ATTEMPTS):
+        if attempt:
+            time.sleep(BACKOFF_SECONDS * 2 ** (attempt - 1))
         try:
             body = download(url)
             check(body, expected_md5)
             return body
         except urllib.error.HTTPError as error:
-            problem, temporary = f"HTTP {error.code} {error.reason}", error.code in (408, 429)
-            temporary = temporary or error.code >= 500
+            temporary = error.code in (408, 429) or error.code >= 500
+            failure = DownloadError(f"HTTP {error.code} {error.reason}", temporary)
             error.close()
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
-            problem, temporary = str(reason) or type(reason).__name__, True
-        if not temporary or attempt == ATTEMPTS:
-            raise DownloadError(problem, temporary)
-        time.sleep(BACKOFF_SECONDS * 2 ** (attempt - 1))
-    raise AssertionError("unreachable")
+            failure = DownloadError(str(reason) or type(reason).__name__, temporary=True)
+        if not failure.temporary:
+            break
+    raise failure
 
 
 def fetch_from_any(name: str, bases: list[str], folder: Path) -> tuple[bytes, str]:

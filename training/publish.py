@@ -128,7 +128,7 @@ def publish(
     Raises PublishError when the test accuracy is below `floor`, OSError when writing fails.
     """
     # On the CPU, as onnxruntime: a GPU's convolutions round to TF32, which would look like a fault.
-    network, data = network.cpu().eval(), Dataset(*(tensor.cpu() for tensor in data))
+    network = network.cpu()
     temperature = fit_temperature(logits_of(network, data.held_out), data.held_out_labels)
     logits, labels = logits_of(network, data.test), data.test_labels
     probabilities = torch.softmax(logits / temperature, dim=1)

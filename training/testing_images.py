@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         images = mnist.read_idx(options.data_dir / images_name)
         labels = mnist.read_idx(options.data_dir / labels_name)
     except DownloadError as error:
-        return fail(os.EX_UNAVAILABLE if error.temporary else os.EX_DATAERR, error)
+        return fail(error.exit_code, error)
     except OSError as error:
         return fail(os.EX_IOERR, error)
     try:

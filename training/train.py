@@ -21,7 +21,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -75,9 +75,10 @@ def report(step: int, steps: int, per_epoch: int, loss: Tensor, started: float) 
     print(text, end=end, flush=True)
 
 
-def train(data: Dataset, options: argparse.Namespace) -> nn.Module:
+def train(data: Dataset, options: argparse.Namespace, device: torch.device) -> nn.Module:
     """The trained network; a signal ends the process, with a checkpoint to resume from."""
-    device = data.train.device
+    on_device = {"train": data.train.to(device), "train_labels": data.train_labels.to(device)}
+    data = data._replace(**on_device)
     torch.manual_seed(options.seed)
     network = build_network().to(device, memory_format=torch.channels_last)
     sgd = torch.optim.SGD(
@@ -124,11 +125,10 @@ def run(options: argparse.Namespace) -> None:
     """Load, train, publish; raises DownloadError, PublishError, OSError."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     data = dataset.load(options.dataset, options.data_dir, options.seed)
-    data = Dataset(*(tensor.to(device) for tensor in data))
     where = f"{device.type}, {torch.get_num_threads()} threads"
     print(f"training on {len(data.train)} {options.dataset} images ({where})", flush=True)
     facts = {"dataset": options.dataset, "recipe": describe_run(options), "trained_on": where}
-    network = train(data, options)
+    network = train(data, options, device)
     try:
         publish(network, data, options.output_dir, options.min_accuracy, facts)
     except PublishError:
@@ -136,6 +136,12 @@ def run(options: argparse.Namespace) -> None:
         (options.output_dir / CHECKPOINT).unlink()
         raise
     (options.output_dir / CHECKPOINT).unlink()
+
+
+def on_ending_signals(handler: Callable) -> None:
+    """Have `handler(number, frame)` called on SIGTERM and SIGINT."""
+    for number in ENDING_SIGNALS:
+        signal.signal(number, handler)
 
 
 def end_at_once(number: int, _frame: object) -> None:
@@ -147,13 +153,11 @@ def end_at_once(number: int, _frame: object) -> None:
 def noted_signals() -> Iterator[list[int]]:
     """Inside the block, SIGTERM and SIGINT only add to the list, so that a step can be finished."""
     received: list[int] = []
-    for number in ENDING_SIGNALS:
-        signal.signal(number, lambda number, _frame: received.append(number))
+    on_ending_signals(lambda number, _frame: received.append(number))
     try:
         yield received
     finally:
-        for number in ENDING_SIGNALS:
-            signal.signal(number, end_at_once)
+        on_ending_signals(end_at_once)
 
 
 def run_or_explain(options: argparse.Namespace) -> int:
@@ -167,7 +171,7 @@ def run_or_explain(options: argparse.Namespace) -> int:
     try:
         run(options)
     except DownloadError as error:
-        return fail(os.EX_UNAVAILABLE if error.temporary else os.EX_DATAERR, error)
+        return fail(error.exit_code, error)
     except PublishError as error:
         return fail(os.EX_SOFTWARE, error)
     except OSError as error:
@@ -183,8 +187,7 @@ def fail(code: int, problem: object) -> int:
 
 def main() -> int:
     """Take the flags, train, publish; the exit code."""
-    for number in ENDING_SIGNALS:
-        signal.signal(number, end_at_once)
+    on_ending_signals(end_at_once)
     options = parse_options(__doc__)
     with tempfile.TemporaryDirectory() if options.dry_run else nullcontext() as scratch:
         if options.dry_run:
