@@ -1,19 +1,24 @@
-"""The model file: read it, check it, run it, and follow it when it is replaced.
+"""From 28x28 to probabilities: load the model file, run it, and reload it when it is replaced.
 
-Everything the server knows about the network is inside model.onnx, which training publishes by
-rename: uint8 [N, 28, 28] in, float32 probabilities [N, 10] out, strings beside them as metadata.
-Used by app.py: `Classifier(path).current()` on each request, then `classify(model, images)`.
+model = Classifier(path).current()   probabilities = classify(model, images)
+
+Everything the server knows about the network is inside model.onnx, which training replaces by
+renaming: uint8 [N, 28, 28] in, float32 probabilities [N, 10] out, and strings as metadata.
 """
 
 import logging
 import os
 import threading
+import time
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import metrics
 import numpy as np
+from background import in_background
 
-# Since 1.29 onnxruntime reports each process to its makers and keeps a device id in the home
-# directory, unless this is set before it is imported (its Privacy.md, Disabling Telemetry).
+# onnxruntime sends telemetry and keeps a device id in the home directory, unless this is set before
+# it is imported (Privacy.md of onnxruntime 1.29, "Disabling Telemetry").
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import onnxruntime
 
@@ -21,43 +26,67 @@ import onnxruntime
 log = logging.getLogger("gunicorn.error")
 
 
+# A batch of BATCH images takes about 10 ms and 7 MB; up to FEW images are classified at once.
+BATCH = 64
+FEW = 8
+
+
 class ModelError(ValueError):
-    """The file is not a model that this server can run; the text says why."""
+    """The file is not a model that this server can run; the message says why."""
 
 
 class Model(NamedTuple):
-    """A model that has answered a trial run, and the metadata that came inside its file."""
+    """A model that passed a trial run, the metadata in its file, and when it was loaded (s)."""
 
     session: onnxruntime.InferenceSession
     metadata: dict[str, str]
+    loaded_at: float
+
+    @property
+    def version(self) -> str:
+        return self.metadata["model_version"]
 
 
-def classify(model: Model, images: np.ndarray) -> np.ndarray:
-    """Return the probabilities, float32 [N, 10], of uint8 [N, 28, 28], white digits on black."""
+def classify(model: Model, images: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the probabilities, float32 [N, 10], of N images uint8 [28, 28], white on black.
+
+    They go through the model in batches, which bounds the memory of its activations, and more than
+    a few in the background thread.
+    """
+    if not len(images):
+        return np.empty((0, 10), np.float32)
+    if len(images) <= FEW:
+        return run(model, np.asarray(images))
+    batches = (np.asarray(images[at : at + BATCH]) for at in range(0, len(images), BATCH))
+    return np.concatenate([in_background(run, model, batch) for batch in batches])
+
+
+def run(model: Model, images: np.ndarray) -> np.ndarray:
+    """Return the probabilities, float32 [N, 10], of one batch, uint8 [N, 28, 28]."""
     return model.session.run(["probabilities"], {"image": images})[0]
 
 
 def read_model(data: bytes) -> Model:
-    """Build a model from the bytes of an ONNX file and try it; ModelError if it cannot serve."""
+    """Build a model from the bytes of an ONNX file and try it. Raises ModelError."""
     options = onnxruntime.SessionOptions()
-    # Requests are the unit of parallelism: threads inside one would only fight the other workers.
+    # The workers are the unit of parallelism: more threads would only compete with them.
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    # The arena keeps the largest batch's memory for ever to win nothing on a network this small.
+    # The arena would keep the memory of the largest batch, and gains nothing on a small network.
     options.enable_cpu_mem_arena = False
-    options.log_severity_level = 4  # what goes wrong is raised, and logged once by the caller
+    options.log_severity_level = 4  # Errors are raised, and logged once by the caller.
     try:
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's exceptions have no other base in common
+    except Exception as error:  # onnxruntime's exceptions have no other common base.
         raise ModelError(f"onnxruntime cannot load it: {first_line(error)}") from error
-    model = Model(session, session.get_modelmeta().custom_metadata_map)
+    model = Model(session, session.get_modelmeta().custom_metadata_map, time.time())
     check_interface(model)
     check_trial_run(model)
     return model
 
 
 def check_interface(model: Model) -> None:
-    """Raise ModelError unless names, types, shapes and the version are those agreed on."""
+    """Raise ModelError unless names, types, shapes and metadata are those this server expects."""
     for what, found, name, kind, shape in (
         ("input", model.session.get_inputs(), "image", "tensor(uint8)", [28, 28]),
         ("output", model.session.get_outputs(), "probabilities", "tensor(float)", [10]),
@@ -69,7 +98,7 @@ def check_interface(model: Model) -> None:
         )
         if not fits:
             listed = ", ".join(f"{arg.name} {arg.type} {arg.shape}" for arg in found)
-            raise ModelError(f"its {what} must be {name} {kind} [N, {str(shape)[1:]}, not {listed}")
+            raise ModelError(f"its {what} must be {name} {kind} {['N', *shape]}, not {listed}")
     if not model.metadata.get("model_version"):
         raise ModelError("its metadata has no model_version")
 
@@ -78,67 +107,74 @@ def check_trial_run(model: Model) -> None:
     """Raise ModelError unless a blank and a full image get two rows of probabilities."""
     images = np.stack([np.zeros((28, 28), np.uint8), np.full((28, 28), 255, np.uint8)])
     try:
-        rows = classify(model, images)
-    except Exception as error:  # onnxruntime's exceptions have no other base in common
+        rows = run(model, images)
+    except Exception as error:  # onnxruntime's exceptions have no other common base.
         raise ModelError(f"it fails on a trial run: {first_line(error)}") from error
     if rows.shape != (2, 10) or not np.allclose(rows.sum(axis=1), 1, atol=1e-3) or rows.min() < 0:
-        raise ModelError("its answers on a trial run are not probabilities of ten digits")
+        raise ModelError("its output on a trial run is not probabilities of ten digits")
 
 
 def first_line(error: Exception) -> str:
-    """Return what an exception says, cut to its first line: a log line or an answer holds it."""
+    """Return the first line of the message of an exception, for a log line or a response."""
     return str(error).partition("\n")[0]
 
 
 def file_signature(status: os.stat_result) -> tuple[int, int, int, int]:
-    """Return what changes when a file is replaced, rewritten, or made readable."""
+    """Return values of which one changes when a file is replaced, rewritten or made readable."""
     return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
 
 
 class Classifier:
-    """The model at a path, looked at again on each use; safe to share between threads.
+    """The model at a path, checked for changes on each use.
 
-    `problem` says, for the client, why `current()` is None. Once there is a model, there is
-    always one: a file that goes away or is replaced by a broken one leaves the old one serving.
+    `problem` says, for the client, why `current()` is None. Once there is a model there always is
+    one: if its file disappears or is replaced by a broken one, the old model goes on serving.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
         self.problem = ""
         self._model: Model | None = None
-        self._seen: tuple[int, int, int, int] | None = None
+        self._seen: tuple[int, ...] | None = None
         self._lock = threading.Lock()
 
     def current(self) -> Model | None:
-        """Return the model to use now, reading the file first if it is not the one last seen."""
+        """Return the model to use now, after loading it if the file has changed."""
         try:
             signature = file_signature(os.stat(self.path))
-        except OSError as error:
-            problem = (
-                f"There is no model at {self.path} ({error.strerror}): train one (make run, or a "
-                "training Pod with the same volume), and it is picked up by itself."
+            if signature != self._seen:
+                with self._lock:
+                    if signature != self._seen:
+                        self._load()
+        except FileNotFoundError as error:
+            self._report(
+                f"There is no model at {self.path} ({error.strerror}). Train one (make run, or a "
+                "training Pod with the same volume): it is loaded automatically."
             )
-            if problem != self.problem:
-                log.warning(problem)
-            self.problem = problem
-            return self._model
-        if signature != self._seen:
-            with self._lock:
-                if signature != self._seen:
-                    self._read(signature)
+        except OSError as error:
+            # Not remembered in _seen: the next request tries again.
+            self._report(f"The model at {self.path} cannot be read now: {error.strerror}.")
         return self._model
 
-    def _read(self, signature: tuple[int, int, int, int]) -> None:
+    def _load(self) -> None:
+        with open(self.path, "rb") as file:
+            # Taken before the bytes, so that a write during the read shows as another change.
+            signature = file_signature(os.fstat(file.fileno()))
+            data = file.read()
         try:
-            with open(self.path, "rb") as file:
-                # Taken before the bytes: a write during the read then shows as one more change.
-                signature = file_signature(os.fstat(file.fileno()))
-                model = read_model(file.read())
-        except (OSError, ModelError) as error:
-            self.problem = f"The model at {self.path} was refused: {error}. Train it again."
-            serving = self._model.metadata["model_version"] if self._model else "no model"
-            log.error("refused %s: %s; still serving %s", self.path, error, serving)
+            model = read_model(data)
+        except ModelError as error:
+            metrics.MODEL_REJECTIONS.inc()
+            serving = self._model.version if self._model else "no model"
+            log.error("rejected %s: %s; still serving %s", self.path, error, serving)
+            self.problem = f"The model at {self.path} was rejected: {error}. Train it again."
         else:
-            self._model = model
-            log.info("serving model %s from %s", model.metadata["model_version"], self.path)
+            metrics.MODEL_LOADS.inc()
+            log.info("serving model %s from %s", model.version, self.path)
+            self._model, self.problem = model, ""
         self._seen = signature
+
+    def _report(self, problem: str) -> None:
+        if problem != self.problem:
+            log.warning(problem)
+        self.problem = problem

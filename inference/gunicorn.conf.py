@@ -1,49 +1,74 @@
-"""How gunicorn runs app.py; it reads this file by itself when started in this folder.
+"""gunicorn's settings, which it reads automatically when it is started in this folder.
 
 gunicorn                                      here, as the image does
-gunicorn -c inference/gunicorn.conf.py        from the repository's root
+gunicorn -c inference/gunicorn.conf.py        from the root of the repository
+
+Environment: PORT (5000), WEB_CONCURRENCY (2 workers), METRICS_PORT (a second port, for /metrics
+alone), LOG_FORMAT (text or json), and MODEL_PATH and CORS_ORIGINS, which the application reads.
 """
 
-import logging
 import os
+import resource
+import shutil
+import sys
+import tempfile
 from pathlib import Path
 
-# Seconds a client may stall in the middle of a request: gthread itself would wait for ever, and
-# a handful of stalled uploads would hold every thread, the health probes' too.
-STALL_TIMEOUT = 10
-PROBES = ("/healthz", "/readyz")
+FOLDER = Path(__file__).parent
+sys.path.insert(0, str(FOLDER))
+
+from gunicorn_logs import set_formats  # noqa: E402
+from gunicorn_worker import Worker  # noqa: E402
+
+# Memory, where neither a read-only root nor a slow disk gets in the way.
+SHARED_MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None
 
 wsgi_app = "app:create_app()"
-pythonpath = str(Path(__file__).parent)
-bind = f"0.0.0.0:{os.environ.get('PORT', '5000')}"
-worker_class = "gthread"
+pythonpath = str(FOLDER)
+bind = [f"0.0.0.0:{os.environ.get('PORT', '5000')}"]
+if os.environ.get("METRICS_PORT"):
+    bind.append(f"0.0.0.0:{os.environ['METRICS_PORT']}")
+worker_class = Worker
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
-# The forward pass releases the GIL, and a slow upload then holds one of four threads.
-threads = 4
-# Never preloaded: onnxruntime's threads do not survive a fork.
+# Never preloaded: neither gevent nor onnxruntime can be forked.
 preload_app = False
-# Under the 30 s that Kubernetes gives a Pod between SIGTERM and SIGKILL.
+worker_tmp_dir = SHARED_MEMORY
+# Seconds that a connection may take for the header of its next request, idle time included.
+keepalive = 10
+# Less than the 30 s that Kubernetes gives a Pod between SIGTERM and SIGKILL.
 graceful_timeout = 20
-keepalive = 5
-# The workers' heartbeat files: in memory, where a read-only root or a slow disk cannot stall them.
-worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None
 # gunicornc is not used, and its socket would need a writable home directory.
 control_socket_disable = True
 accesslog = "-"
-# The path as it was sent: decoded, it could hold a line's end and forge a line.
-access_log_format = "%(m)s %({raw_uri}e)s %(s)s %(B)s %(M)sms"
+
+# Many systems limit a process to 1,024 open files unless it asks for more; some are for other uses.
+_, allowed_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+open_files = min(allowed_files, 8192) if allowed_files > 0 else 8192
+resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, allowed_files))
+worker_connections = open_files // 2
+
+# numpy's threads would compete with the other workers. Set before numpy is imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# Set before prometheus_client is imported.
+if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+    folder = tempfile.mkdtemp(prefix="mnist-metrics-", dir=SHARED_MEMORY)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
 
 
-def worth_logging(record: logging.LogRecord) -> bool:
-    """Leave answered probes out: at one every few seconds they would bury the real requests."""
-    return not (record.args["U"] in PROBES and record.args["s"] == "200")
+def on_starting(server) -> None:  # noqa: ANN001
+    """Called before the workers are forked."""
+    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
+    os.makedirs(os.environ["PROMETHEUS_MULTIPROC_DIR"], exist_ok=True)
+    set_formats(server.log)
 
 
-def on_starting(server) -> None:
-    """Called by gunicorn before the workers are forked."""
-    server.log.access_log.addFilter(worth_logging)
+def child_exit(server, worker) -> None:  # noqa: ANN001
+    """Called after a worker has ended."""
+    from prometheus_client.multiprocess import mark_process_dead
+
+    mark_process_dead(worker.pid)
 
 
-def pre_request(worker, req) -> None:
-    """Called by gunicorn before each request; it makes the socket wait for ever again after it."""
-    req.unreader.sock.settimeout(STALL_TIMEOUT)
+def on_exit(server) -> None:  # noqa: ANN001
+    """Called when the last worker has ended."""
+    shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)

@@ -91,7 +91,7 @@ def strokes(gray: np.ndarray, gap: float) -> tuple[np.ndarray, list[np.ndarray]]
     if sheets:
         found = _strokes_on_sheet(work, max(sheets, key=np.sum), not dark, gap) or found
     if found is None:
-        raise ImageError(EMPTY, 422)
+        raise ImageError("nothing_drawn", EMPTY)
     return found
 
 

@@ -1,53 +1,110 @@
-"""What a request to /predict may carry: its limits, and the pictures taken out of it.
+"""From request to bytes: the pictures that a request to /predict carries.
 
-Used by app.py:  app.request_class = UploadRequest   uploads = read_uploads()
+uploads = read_uploads(request)
 """
 
-import io
+import base64
+import json
+from typing import NamedTuple
 
-from flask import Request, abort, request
+from flask import Request, abort
+from multipart import (
+    MultipartError,
+    MultipartSegment,
+    ParserLimitReached,
+    PushMultipartParser,
+    parse_options_header,
+)
 
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
-MAX_PARTS = 32
-# Nobody needs text here, but Werkzeug holds file parts to it as well, 64 KiB at a time.
-MAX_TEXT_BYTES = 128 * 1024
+MAX_UPLOADS = 32
 
-HOW_TO_SEND = "send it as the multipart field file, with curl: -F file=@digit.png"
-
-
-class UploadRequest(Request):
-    """A request whose size is limited and whose uploads stay in memory."""
-
-    max_content_length = MAX_REQUEST_BYTES
-    max_form_parts = MAX_PARTS
-    max_form_memory_size = MAX_TEXT_BYTES
-
-    def _get_file_stream(self, *_args: object, **_kwargs: object) -> io.BytesIO:
-        # Werkzeug would spool parts of over 500 kB to /tmp, and the root may be read-only.
-        return io.BytesIO()
+HOW_TO_SEND = "send it as the form field file, with curl: -F file=@digit.png"
+HOW_TO_SEND_JSON = 'send {"image": "BASE64"} or {"images": ["BASE64", ...]}'
+TOO_MANY = f"More than {MAX_UPLOADS} pictures in one request: send fewer."
 
 
-def read_uploads() -> list[tuple[str, bytes]]:
-    """Return (file name, bytes) of each picture in the request.
+class Upload(NamedTuple):
+    """One picture of a request: its file name, or its place in the request, and its bytes."""
 
-    Aborts with 400 when there is none or an empty one, 413 over a limit, 415 for another type.
+    name: str
+    data: bytes
+
+
+def read_uploads(request: Request) -> list[Upload]:
+    """Return the pictures in the body of a request, at least one and at most MAX_UPLOADS.
+
+    Aborts with 400 for a malformed body or one without a picture, 413 over a limit, 415 for an
+    unknown content type.
     """
-    if request.mimetype.startswith("image/"):
-        uploads = [("body", request.get_data())]
-        # Werkzeug cuts a body without a Content-Length at the limit and says nothing.
-        if len(uploads[0][1]) >= MAX_REQUEST_BYTES:
-            abort(413)
-    elif request.mimetype == "multipart/form-data":
-        uploads = [(part.filename, part.read()) for part in request.files.getlist("file")]
-    elif request.mimetype:
-        abort(415, f"A picture cannot come as {request.mimetype}: {HOW_TO_SEND}.")
+    body = request.get_data(cache=False)
+    # Werkzeug silently cuts a body without a Content-Length at the limit.
+    if len(body) >= MAX_REQUEST_BYTES:
+        abort(413)
+    kind = request.mimetype
+    if kind == "multipart/form-data":
+        uploads = read_form(body, request.content_type)
+    elif kind == "application/json":
+        uploads = read_json(body)
+    elif kind.startswith("image/") or kind == "application/octet-stream":
+        uploads = [Upload("body", body)]
+    elif kind:
+        abort(415, f"A picture cannot be sent as {kind}: {HOW_TO_SEND}.")
     else:
         uploads = []
-    if not uploads and "file" in request.form:
-        abort(400, f"The field file holds text, not a picture: {HOW_TO_SEND} (mind the @).")
     if not uploads:
         abort(400, f"There is no picture in the request: {HOW_TO_SEND}.")
-    for name, data in uploads:
-        if not data:
-            abort(400, f"The picture {name!r} is empty: {HOW_TO_SEND}.")
+    return uploads
+
+
+def read_form(body: bytes, content_type: str) -> list[Upload]:
+    """Return the parts named `file` of a form (RFC 7578), in their order.
+
+    The multipart package takes a tenth of the time that Werkzeug's parser takes.
+    """
+    boundary = parse_options_header(content_type)[1].get("boundary", "")
+    uploads = []
+    try:
+        # Every sequence of bytes is valid Latin-1; file_name restores UTF-8.
+        with PushMultipartParser(
+            boundary, len(body), max_segment_count=MAX_UPLOADS, header_charset="latin-1"
+        ) as parser:
+            for event in parser.parse(body):
+                if isinstance(event, MultipartSegment):
+                    segment, data = event, b""
+                elif event is not None:
+                    data = event  # The whole of a part, because the whole form is parsed at once.
+                elif segment.name == "file":
+                    uploads.append(Upload(file_name(segment), data))
+    except ParserLimitReached:
+        abort(413, TOO_MANY)
+    except MultipartError as error:
+        abort(400, f"The form is malformed ({error}): {HOW_TO_SEND}.")
+    return uploads
+
+
+def file_name(segment: MultipartSegment) -> str:
+    """Return the file name of a part, which is UTF-8 (RFC 7578, section 5.1) as far as it is valid.
+
+    Aborts with 400 for a part without one: curl sends that for -F file=digit.png, without the @.
+    """
+    if segment.filename is None:
+        abort(400, f"The field file holds text, not a picture: {HOW_TO_SEND} (note the @).")
+    return segment.filename.encode("latin-1", "replace").decode("utf-8", "replace")
+
+
+def read_json(body: bytes) -> list[Upload]:
+    """Return the pictures of a JSON body, which may be data: URIs instead of plain base64."""
+    try:
+        content = json.loads(body)
+        images = [content["image"]] if "image" in content else content["images"]
+        encoded = [image.partition("base64,")[2] or image for image in images]
+        uploads = [
+            Upload(str(index), base64.b64decode(text, validate=True))
+            for index, text in enumerate(encoded)
+        ]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        abort(400, f"The JSON body has no pictures in base64: {HOW_TO_SEND_JSON}.")
+    if len(uploads) > MAX_UPLOADS:
+        abort(413, TOO_MANY)
     return uploads

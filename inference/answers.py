@@ -1,0 +1,107 @@
+"""From probabilities to response: what /predict answers for each picture.
+
+options = read_options(request.args)
+answer = encode_answer(uploads, readings, probabilities, model_version, options)
+"""
+
+import base64
+import io
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+from flask import abort
+from PIL import Image
+from reading import Reading
+from uploads import Upload
+from werkzeug.datastructures import MultiDict
+
+# Confidence is calibrated: below this, more than two answers in five would be wrong.
+UNSURE_BELOW = 0.6
+UNSURE = "The model is not sure: this may not be a digit."
+VALUES = {"1": True, "true": True, "0": False, "false": False}
+
+
+class Options(NamedTuple):
+    """The parameters of the query string, all optional, of the form NAME=1 or NAME=true."""
+
+    details: bool = False
+    image: bool = False
+    segment: bool = False
+
+
+def read_options(parameters: MultiDict[str, str]) -> Options:
+    """Return the options of a request; abort with 400 for an unknown parameter or value."""
+    if not parameters:
+        return Options()
+    known = ", ".join(Options._fields)
+    for name, value in parameters.items(multi=True):
+        if name not in Options._fields:
+            abort(400, f"Unknown parameter {name!r}: the parameters are {known}.")
+        if value.lower() not in VALUES:
+            abort(400, f"{name}={value} is not valid: use {name}=1 or {name}=0.")
+    return Options(**{name: VALUES[value.lower()] for name, value in parameters.items()})
+
+
+def encode_answer(
+    uploads: list[Upload],
+    readings: list[Reading],
+    probabilities: np.ndarray,
+    model_version: str,
+    options: Options,
+) -> dict:
+    """Return the answer for all pictures of a request; probabilities is float32 [N, 10].
+
+    One picture has its answer alone, and aborts the request if it cannot be used. Of several, each
+    has its file name and either its answer or its error.
+    """
+    rows = iter(probabilities)
+    answers = []
+    for upload, reading in zip(uploads, readings, strict=True):
+        if reading.error is None:
+            own = list(islice(rows, len(reading.digits)))
+            answer = encode_picture(reading, own, model_version, options)
+        elif len(uploads) == 1:
+            abort(reading.error.status, str(reading.error))
+        else:
+            answer = {"error": str(reading.error)}
+        answers.append({"file": upload.name} | answer)
+    return answer if len(uploads) == 1 else {"predictions": answers}
+
+
+def encode_picture(
+    reading: Reading, rows: list[np.ndarray], model_version: str, options: Options
+) -> dict:
+    """Return the answer for one picture, with a row of probabilities [10] for each digit on it."""
+    digits = [
+        encode_digit(digit, probabilities, options)
+        for digit, probabilities in zip(reading.digits, rows, strict=True)
+    ]
+    if options.segment:
+        boxed = zip(digits, reading.boxes, strict=True)
+        answer = {"digits": [digit | {"box": box} for digit, box in boxed]}
+    else:
+        answer = digits[0]
+    if options.details:
+        unsure = [UNSURE] if min(row.max() for row in rows) < UNSURE_BELOW else []
+        answer["model_version"] = model_version
+        answer["warnings"] = reading.warnings + unsure
+    return answer
+
+
+def encode_digit(digit: np.ndarray, probabilities: np.ndarray, options: Options) -> dict:
+    """Return the answer for one digit, uint8 [28, 28], with its probabilities, float32 [10]."""
+    answer: dict = {"prediction": int(probabilities.argmax())}
+    if options.details:
+        rounded = [round(float(p), 6) for p in probabilities]
+        answer |= {"confidence": max(rounded), "probabilities": rounded}
+    if options.image:
+        answer["image"] = data_uri(digit)
+    return answer
+
+
+def data_uri(digit: np.ndarray) -> str:
+    """Return uint8 [28, 28] as a PNG in a data: URI."""
+    png = io.BytesIO()
+    Image.fromarray(digit).save(png, "PNG")
+    return "data:image/png;base64," + base64.b64encode(png.getvalue()).decode("ascii")

@@ -1,0 +1,198 @@
+"""The gunicorn worker: gevent's, with bounds on the time and memory of each connection.
+
+Used by gunicorn.conf.py:  worker_class = Worker
+
+gevent switches to another connection while one waits for its client, so an idle or slow client
+holds a socket and not a thread. What is left to do here is to give every wait a deadline, to limit
+what clients hold together, and to answer a client before it is cut off.
+"""
+
+import json
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+
+import gevent
+from gevent.server import StreamServer
+from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
+from gunicorn.workers.ggevent import GeventWorker
+from werkzeug.exceptions import BadRequest, RequestTimeout, ServiceUnavailable
+from werkzeug.wsgi import ClosingIterator
+
+# The time for a body, and for a request from the end of its header to the end of its response. Time
+# until the end of the next header is bounded by gunicorn's setting keepalive.
+BODY_SECONDS = 30
+REQUEST_SECONDS = 60
+# What a client may go on sending after its response. Closing a socket with unread data resets the
+# connection, and the client may lose the response (RFC 9112, section 9.6).
+DRAIN_SECONDS, DRAIN_BYTES = 5, 64 * 1024 * 1024
+# What a worker holds at once of bodies that are being received.
+BUFFERED_BYTES = 32 * 1024 * 1024
+# How long a stopping worker still accepts connections and waits for requests on open ones.
+LINGER_SECONDS = 2
+
+PARSE_ERRORS = {
+    LimitRequestLine: "414 URI Too Long",
+    LimitRequestHeaders: "431 Request Header Fields Too Large",
+}
+
+
+class Worker(GeventWorker):
+    """Serves connections until SIGTERM, and then those that are open until they have answers."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)
+        self.clients: dict[gevent.Greenlet, socket.socket] = {}
+        self.idle: dict[gevent.Greenlet, None] = {}  # Those that wait for a header, oldest first.
+
+    def load_wsgi(self) -> None:
+        super().load_wsgi()
+        self.wsgi = with_bounded_body(self.wsgi)
+
+    def run(self) -> None:
+        servers = [StreamServer(s, handle=partial(self.handle, s)) for s in self.sockets]
+        for server in servers:
+            server.max_accept = 1  # One at a time leaves connections to the other workers.
+            server.start()
+        while self.alive:
+            self.notify()
+            gevent.sleep(0.5)
+        self.stop(servers)
+
+    def stop(self, servers: list[StreamServer]) -> None:
+        """Answer what has arrived, each response with Connection: close, and then return."""
+        deadline = time.monotonic() + self.cfg.graceful_timeout
+        gevent.sleep(LINGER_SECONDS)
+        for server in servers:
+            # Closing resets the connections that nobody has accepted.
+            while connection := server.do_read():
+                server.do_handle(*connection)
+            server.close()
+        while self.clients and time.monotonic() < deadline:
+            while self.drop_idle_client():
+                pass
+            self.notify()
+            gevent.sleep(0.1)
+
+    def handle(self, listener: socket.socket, client: socket.socket, addr: tuple) -> None:
+        """Serve one connection; if there are too many, at the expense of one that is idle."""
+        if len(self.clients) >= self.worker_connections and not self.drop_idle_client():
+            refuse(client, "503 Service Unavailable", "Too many connections: try again later.")
+            return
+        greenlet = gevent.getcurrent()
+        self.clients[greenlet] = client
+        try:
+            super().handle(listener, client, addr)
+        finally:
+            del self.clients[greenlet]
+
+    @contextmanager
+    def timeout_ctx(self) -> Iterator[None]:
+        """Wait for the next header: for keepalive seconds, or until the connection is dropped."""
+        greenlet = gevent.getcurrent()
+        self.idle[greenlet] = None
+        try:
+            with super().timeout_ctx():
+                yield
+        finally:
+            self.idle.pop(greenlet, None)
+
+    def drop_idle_client(self) -> bool:
+        """Close the connection that waits longest for a header; return whether there is one."""
+        if not self.idle:
+            return False
+        greenlet = next(iter(self.idle))
+        del self.idle[greenlet]
+        with suppress(OSError):
+            self.clients[greenlet].shutdown(socket.SHUT_RDWR)
+        return True
+
+    def handle_request(self, listener_name, req, sock, addr) -> None:  # noqa: ANN001
+        try:
+            with gevent.Timeout(REQUEST_SECONDS) as timeout:
+                super().handle_request(listener_name, req, sock, addr)
+        except gevent.Timeout as expired:
+            if expired is not timeout:
+                raise
+            raise StopIteration from expired  # Ends the connection.
+
+    def handle_error(self, req, client, addr, exc) -> None:  # noqa: ANN001
+        """Answer a request that is not valid HTTP in JSON, as the application answers errors."""
+        if isinstance(exc, ParseException):
+            self.log.warning("Invalid request from %s: %s", addr, exc)
+            refuse(client, PARSE_ERRORS.get(type(exc), "400 Bad Request"), f"Not valid HTTP: {exc}")
+        else:
+            self.log.exception("Failed to serve a connection")
+            refuse(client, "500 Internal Server Error", "The server failed: its log says why.")
+
+
+def refuse(client: socket.socket, status: str, message: str) -> None:
+    """Send an error as the only response on a connection, and let the client read it."""
+    body = json.dumps({"error": message}) + "\n"
+    headers = {"Connection": "close", "Content-Type": "application/json"}
+    headers |= {"Content-Length": len(body), "Retry-After": 1}
+    lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers.items())]
+    response = "\r\n".join([*lines, "", body])
+    with suppress(OSError), gevent.Timeout(DRAIN_SECONDS, False):
+        client.sendall(response.encode())
+        client.shutdown(socket.SHUT_WR)
+        while client.recv(64 * 1024):
+            pass
+
+
+def with_bounded_body(app: Callable) -> Callable[[dict, Callable], Iterable[bytes]]:
+    """Wrap a WSGI application so that request bodies are received within bounds."""
+
+    def application(environ: dict, start_response: Callable) -> Iterable[bytes]:
+        body = BoundedBody(environ["wsgi.input"], environ["gunicorn.socket"])
+        environ["wsgi.input"] = body
+        try:
+            return ClosingIterator(app(environ, start_response), body.finish)
+        except BaseException:
+            body.release()
+            raise
+
+    return application
+
+
+class BoundedBody:
+    """The body of a request: raises an HTTPException if it is too slow or not valid HTTP."""
+
+    buffered = 0  # By all bodies of this worker.
+
+    def __init__(self, body: Iterable[bytes], client: socket.socket) -> None:
+        self.body, self.client = body, client
+        self.received = 0
+        self.deadline = time.monotonic() + BODY_SECONDS
+
+    def read(self, size: int = -1) -> bytes:
+        late = RequestTimeout(f"The body took more than {BODY_SECONDS} s to arrive.")
+        try:
+            with gevent.Timeout(max(0, self.deadline - time.monotonic()), late):
+                data = self.body.read(size)
+        except ParseException as error:
+            raise BadRequest(f"The body is not valid HTTP: {error}.") from error
+        self.received += len(data)
+        BoundedBody.buffered += len(data)
+        if BoundedBody.buffered > BUFFERED_BYTES:
+            raise ServiceUnavailable("The server is receiving too many bodies.", retry_after=1)
+        return data
+
+    def release(self) -> None:
+        """Subtract this body from what the worker holds."""
+        BoundedBody.buffered -= self.received
+        self.received = 0
+
+    def finish(self) -> None:
+        """After the response, read on for a while if the client still sends."""
+        self.release()
+        left = DRAIN_BYTES
+        with suppress(OSError, ParseException), gevent.Timeout(DRAIN_SECONDS, False):
+            while left > 0 and (data := self.body.read(64 * 1024)):
+                left -= len(data)
+            if left > 0:
+                return
+        with suppress(OSError):
+            self.client.shutdown(socket.SHUT_RD)

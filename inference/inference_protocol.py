@@ -1,0 +1,112 @@
+"""The Open Inference Protocol, version 2, as KServe, MLServer and Triton clients speak it.
+
+inference = decode_inference(body, header_length)
+body, headers = encode_inference(inference, model_version, probabilities)
+
+https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md
+and Triton's binary tensor extension (docs/protocol/extension_binary_data.md): a JSON header, whose
+length the header Inference-Header-Content-Length gives, followed by the bytes of the tensor.
+"""
+
+import json
+from typing import NamedTuple
+
+import numpy as np
+from flask import abort
+
+MODEL_NAME = "mnist"
+HEADER_LENGTH = "Inference-Header-Content-Length"
+INPUT = {"name": "image", "datatype": "UINT8", "shape": [-1, 28, 28]}
+OUTPUT = {"name": "probabilities", "datatype": "FP32", "shape": [-1, 10]}
+SERVER_METADATA = {
+    "name": "mnist-inference",
+    "version": "2",
+    "extensions": ["binary_tensor_data"],
+}
+
+# 10,000 images fit in one binary request. Parsed JSON takes up to 30 times its size in memory.
+MAX_BINARY_BYTES = 8 * 1024 * 1024
+MAX_JSON_BYTES = 2 * 1024 * 1024
+
+
+USAGE = f"The request must be JSON with one input like {json.dumps(INPUT)}, and its data."
+
+# What reading values of unexpected types and shapes from parsed JSON raises.
+MALFORMED = (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError)
+
+
+class Inference(NamedTuple):
+    """A request: images uint8 [N, 28, 28], its id, and whether the answer is sent as bytes."""
+
+    images: np.ndarray
+    id: str | None
+    binary: bool
+
+
+def decode_inference(body: bytes, header_length: str | None) -> Inference:
+    """Return the request in `body`; abort with 400 if it is not valid, 413 if it is too large."""
+    try:
+        end = len(body) if header_length is None else int(header_length)
+        if end > MAX_JSON_BYTES:
+            limit = f"{MAX_JSON_BYTES // 2**20} MiB"
+            abort(413, f"The JSON is larger than {limit}: send the images as binary data.")
+        request = json.loads(body[:end])
+        (tensor,) = request["inputs"]
+        if (tensor["name"], tensor["datatype"]) != (INPUT["name"], INPUT["datatype"]):
+            abort(400, USAGE)
+        images = decode_tensor(tensor, body[end:])
+        return Inference(images, request.get("id"), wants_binary(request))
+    except MALFORMED:
+        abort(400, USAGE)
+
+
+def decode_tensor(tensor: dict, binary: bytes) -> np.ndarray:
+    """Return the images uint8 [N, 28, 28] of an input tensor; abort with 400 on a mismatch."""
+    size = tensor.get("parameters", {}).get("binary_data_size", 0)
+    if size != len(binary):
+        abort(400, f"binary_data_size is {size}, but {len(binary)} bytes follow the JSON.")
+    if size:
+        values = np.frombuffer(binary, np.uint8)
+    else:
+        values = np.asarray(tensor["data"])
+        if values.dtype.kind not in "iu" or values.min() < 0 or values.max() > 255:
+            abort(400, "The data must be integers from 0 to 255.")
+    shape = tuple(tensor["shape"])
+    if len(shape) != 3 or shape[1:] != (28, 28) or shape[0] * 784 != values.size or not values.size:
+        abort(400, f"The shape {list(shape)} is not [N, 28, 28] of the {values.size} values sent.")
+    return values.astype(np.uint8).reshape(shape)
+
+
+def wants_binary(request: dict) -> bool:
+    """Return whether the client asks for the output as bytes; abort with 400 for another output."""
+    wanted = request.get("parameters", {}).get("binary_data_output", False)
+    for output in request.get("outputs", []):
+        if output["name"] != OUTPUT["name"]:
+            abort(400, f"There is no output {output['name']!r}, only {OUTPUT['name']!r}.")
+        wanted = output.get("parameters", {}).get("binary_data", wanted)
+    return bool(wanted)
+
+
+def encode_inference(
+    inference: Inference, model_version: str, probabilities: np.ndarray
+) -> tuple[bytes, dict[str, str]]:
+    """Return the body and headers of the response with probabilities, float32 [N, 10]."""
+    data = np.ascontiguousarray(probabilities, "<f4")
+    output = OUTPUT | {"shape": list(data.shape)}
+    content = {"model_name": MODEL_NAME, "model_version": model_version, "outputs": [output]}
+    if inference.id is not None:
+        content["id"] = inference.id
+    if not inference.binary:
+        output["data"] = np.round(data.astype(np.float64), 7).ravel().tolist()
+        return json.dumps(content).encode() + b"\n", {"Content-Type": "application/json"}
+    output["parameters"] = {"binary_data_size": data.nbytes}
+    header = json.dumps(content).encode()
+    headers = {"Content-Type": "application/octet-stream", HEADER_LENGTH: str(len(header))}
+    return header + data.tobytes(), headers
+
+
+def model_metadata(model_version: str | None) -> dict:
+    """Return the metadata of the model; it has no version until one is loaded."""
+    versions = [model_version] if model_version else []
+    described = {"name": MODEL_NAME, "versions": versions, "platform": "onnxruntime_onnx"}
+    return described | {"inputs": [INPUT], "outputs": [OUTPUT]}

@@ -1,0 +1,87 @@
+"""What GET /metrics reports, in Prometheus's text format.
+
+gunicorn.conf.py sets PROMETHEUS_MULTIPROC_DIR, in which every worker keeps its counts; without it,
+the counts are those of one process. Used as REQUESTS.labels(route, status).inc(), for example.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from prometheus_client import (
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    generate_latest,
+    multiprocess,
+)
+from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
+
+if TYPE_CHECKING:
+    from classifier import Model
+    from reading import Reading
+
+REQUESTS = Counter(
+    "mnist_http_requests", "Requests answered, by route and status.", ["route", "status"]
+)
+DURATION = Histogram(
+    "mnist_http_request_duration_seconds",
+    "Time from the end of a request's header to its response, by route.",
+    ["route"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+PREDICTIONS = Counter("mnist_predictions", "Digits read, by prediction.", ["digit"])
+CONFIDENCE = Histogram(
+    "mnist_prediction_confidence",
+    "Confidence of the predictions; a shift to lower values shows that inputs have changed.",
+    buckets=(0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999, 1),
+)
+REJECTED = Counter("mnist_rejected_inputs", "Pictures that could not be used.", ["reason"])
+MODEL_LOADS = Counter("mnist_model_loads", "Models loaded, by all workers.")
+MODEL_REJECTIONS = Counter("mnist_model_rejections", "Model files refused, by all workers.")
+MODEL_FACTS = ("model_version", "dataset", "test_accuracy")
+
+
+class ModelCollector:
+    """Reports on the model of the worker that answers the scrape."""
+
+    def __init__(self, model: Model | None) -> None:
+        self.model = model
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield whether there is a model, which one, and since when."""
+        yield GaugeMetricFamily(
+            "mnist_model_ready", "1 if a model is loaded, else 0.", int(self.model is not None)
+        )
+        if self.model is not None:
+            facts = {name: self.model.metadata.get(name, "") for name in MODEL_FACTS}
+            yield InfoMetricFamily("mnist_model", "The model that is loaded.", facts)
+            yield GaugeMetricFamily(
+                "mnist_model_loaded_timestamp_seconds",
+                "When the model was loaded, in seconds since 1970.",
+                self.model.loaded_at,
+            )
+
+
+def count(readings: list[Reading], probabilities: np.ndarray) -> None:
+    """Count the pictures that could not be used, and the predictions, with their confidence."""
+    for reading in readings:
+        if reading.error is not None:
+            REJECTED.labels(reading.error.reason).inc()
+    for row in probabilities:
+        PREDICTIONS.labels(int(row.argmax())).inc()
+        CONFIDENCE.observe(row.max())
+
+
+def render(model: Model | None) -> bytes:
+    """Return the counts of all workers, and what is known of the model."""
+    registry = CollectorRegistry()
+    registry.register(ModelCollector(model))
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        multiprocess.MultiProcessCollector(registry)
+        return generate_latest(registry)
+    return generate_latest(registry) + generate_latest(REGISTRY)

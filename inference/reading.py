@@ -1,0 +1,86 @@
+"""From bytes to digits: every upload goes through the stages image, gray, ink, digits, 28x28.
+
+readings = read_pictures(uploads, find_one_digit)
+
+Small pictures are read at once; large ones and requests with several go to the background thread.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from background import in_background
+from gray import decode
+from image import ImageError, open_image
+from normalise import segment, to_mnist
+from PIL import Image
+from uploads import Upload
+
+# What all pictures of a request may have together.
+MAX_REQUEST_PIXELS = 40_000_000
+MAX_REQUEST_DIGITS = 256
+# A picture with at most this many bytes and pixels is read in about 10 ms.
+SMALL_BYTES, SMALL_PIXELS = 64 * 1024, 512 * 512
+
+TOO_MANY = (
+    f"The pictures of one request have over {MAX_REQUEST_PIXELS // 1_000_000} million pixels or "
+    f"{MAX_REQUEST_DIGITS} digits together: send this one in another request."
+)
+
+
+class Reading(NamedTuple):
+    """What was found on a picture: digits uint8 [28, 28], left to right, and warnings.
+
+    boxes has (x, y, width, height) of each digit in pixels of the upload. A picture that cannot be
+    used has no digits, and an error.
+    """
+
+    digits: list[np.ndarray]
+    boxes: list[list[int]]
+    warnings: list[str]
+    error: ImageError | None = None
+
+
+def find_one_digit(image: Image.Image) -> Reading:
+    """Return the largest digit on an opened picture. Raises ImageError."""
+    digit, warnings = to_mnist(decode(image).gray)
+    return Reading([digit], [], warnings)
+
+
+def find_all_digits(image: Image.Image) -> Reading:
+    """Return all digits on an opened picture, from left to right. Raises ImageError."""
+    gray, (width, height) = decode(image)
+    boxes, digits = zip(*segment(gray), strict=True)
+    scale = np.array([width / gray.shape[1], height / gray.shape[0]] * 2)
+    return Reading(list(digits), np.rint(np.array(boxes) * scale).astype(int).tolist(), [])
+
+
+def read_pictures(uploads: list[Upload], find: Callable[[Image.Image], Reading]) -> list[Reading]:
+    """Return what `find` finds on each upload; past the limits of a request, nothing is decoded."""
+    readings = []
+    pixels = digits = 0
+    for upload in uploads:
+        run = at_once if len(uploads) == 1 and is_small(upload.data) else in_background
+        try:
+            image = run(open_image, upload.data)
+            pixels += image.width * image.height
+            if pixels > MAX_REQUEST_PIXELS or digits > MAX_REQUEST_DIGITS:
+                raise ImageError("too_large", TOO_MANY)
+            if pixels > SMALL_PIXELS:
+                run = in_background
+            reading = run(find, image)
+            digits += len(reading.digits)
+        except ImageError as error:
+            reading = Reading([], [], [], error)
+        readings.append(reading)
+    return readings
+
+
+def is_small(data: bytes) -> bool:
+    """Return whether opening an upload is quick. For a WebP, opening allocates the whole canvas."""
+    return len(data) <= SMALL_BYTES and data[8:12] != b"WEBP"
+
+
+def at_once(function: Callable[..., Any], *arguments: object) -> Any:
+    """Return function(*arguments), as in_background does, but computed here."""
+    return function(*arguments)
