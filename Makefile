@@ -16,6 +16,7 @@ testing-images: .venv/run
 	$(BIN)/python training/testing_images.py
 
 bench: .venv/test
+	$(if $(BENCH_PEERS),$(BIN)/pip install --quiet --requirement tests/peers/requirements.txt)
 	$(BIN)/python tests/bench.py
 
 images:

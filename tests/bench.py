@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 import onnx
-from bench_serving import serving_table
+from bench_serving import print_tables
 from tables import middle, table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -169,7 +169,7 @@ def main() -> None:
             if dataset == "mnist":
                 print_transfer(options.data_dir, Path(scratch) / "synthetic")
         if not options.skip_serving:
-            print(serving_table(model) + "\n", flush=True)
+            print_tables(model)
         print(doubt_table(model) + "\n", flush=True)
         if not options.skip_conditions:
             print_conditions(model, options.data_dir, 10_000 if options.full else 1_000)

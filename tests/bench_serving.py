@@ -1,12 +1,14 @@
-"""Measures POST /predict beside a bare Flask route that only receives the same upload.
+"""Measures POST /predict next to a bare Flask route that only receives the same upload.
 
-Used by bench.py:  print(serving_table(model))
+python tests/bench_serving.py [MODEL]      (part of `make bench`)
 
-Both are run by gunicorn with the server's own settings, at the same time, and are asked in turn,
-so that what else the machine does falls on both. The clients are threads of this process that keep
-their connections: they take their share of the same cores, from both alike.
+All servers run at the same time and are asked in turn, so that other work on the machine affects
+them alike. The clients are coroutines of this process with one open connection each: a light load
+generator, since it uses the same cores as the servers. With BENCH_PEERS=1, two other frameworks
+do the same work (see peers/).
 """
 
+import asyncio
 import http.client
 import os
 import re
@@ -17,123 +19,145 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from bench_uploads import UPLOADS
 from tables import middle, table
-from tiny_model import encoded, multipart
+from tiny_model import multipart
 
-ROOT = Path(__file__).resolve().parent.parent
-GUNICORN = (sys.executable, "-m", "gunicorn", "-c", ROOT / "inference" / "gunicorn.conf.py")
-SAMPLE = ROOT / "samples" / "digits" / "7-mnist-form.png"
-APPS = {
-    "bare route": ("--pythonpath", ROOT / "tests", "bare_app:app"),
-    "POST /predict": (),  # what the settings name
+TESTS = Path(__file__).resolve().parent
+GUNICORN = [sys.executable, "-m", "gunicorn", "-c", TESTS.parent / "inference/gunicorn.conf.py"]
+OURS, BARE = "POST /predict", "bare Flask route"
+COMMANDS = {BARE: [*GUNICORN, "--pythonpath", TESTS, "bare_app:app"], OURS: GUNICORN}
+PEERS = {
+    "FastAPI, eager PyTorch": [sys.executable, TESTS / "peers" / "fastapi_server.py"],
+    "LitServe, eager PyTorch": [sys.executable, TESTS / "peers" / "litserve_server.py"],
 }
 STARTS = 3
 CLIENTS = 8
 WARM_UP_SECONDS, ROUND_SECONDS, ROUNDS = 1.0, 3.0, 5
-MAX_REQUESTS = 5_000  # of one client in one round
+MAX_REQUESTS = 30_000  # In one round.
 START_TIMEOUT_SECONDS = 60
 MEGABYTE = 1_000_000
 
 
 class Server(NamedTuple):
-    """A running gunicorn: its port, what it logs, and its seconds from start to the first 200."""
+    """A running server: its port, process and log, and the seconds until its first response."""
 
     port: int
+    process: subprocess.Popen
     log: Path
     start_seconds: float
 
 
 class Round(NamedTuple):
-    """What the clients saw in one round; the latencies in milliseconds."""
+    """What the clients measured in one round; latencies in milliseconds."""
 
     per_second: float
     p50: float
     p99: float
 
 
-def upload() -> tuple[bytes, dict[str, str]]:
-    """Body and headers of the one request that is made: a 28x28 JPEG in a form."""
-    body, content_type = multipart(encoded(Image.open(SAMPLE).convert("L"), "JPEG", quality=95))
-    return body, {"Content-Type": content_type}
-
-
-def ask(connection: http.client.HTTPConnection, body: bytes, headers: dict[str, str]) -> None:
-    """One request, whose answer must be 200."""
-    connection.request("POST", "/predict", body, headers)
-    answer = connection.getresponse()
-    content = answer.read()
-    if answer.status != 200:
-        sys.exit(f"bench: /predict answered {answer.status}: {content.decode(errors='replace')}")
+def post(connection: http.client.HTTPConnection, upload: bytes) -> None:
+    """Send one picture as a form; exit unless the status is 200."""
+    body, content_type = multipart(upload)
+    connection.request("POST", "/predict", body, {"Content-Type": content_type})
+    response = connection.getresponse()
+    content = response.read()
+    if response.status != 200:
+        sys.exit(f"bench: /predict answered {response.status}: {content.decode(errors='replace')}")
 
 
 @contextmanager
-def running(name: str, model: Path, log: Path) -> Iterator[Server]:
-    """One of APPS, until the end of the with block."""
+def running(command: list, model: Path, log: Path) -> Iterator[Server]:
+    """Run a server until the end of the with block."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     environment = os.environ | {"PORT": str(port), "MODEL_PATH": str(model.resolve())}
     with log.open("wb") as output:
         started = time.perf_counter()
-        process = subprocess.Popen(
-            [*GUNICORN, *APPS[name]], env=environment, stdout=output, stderr=output
-        )
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
     try:
-        wait_for_200(port, process, log)
-        yield Server(port, log, time.perf_counter() - started)
+        wait_for_response(port, process, log)
+        yield Server(port, process, log, time.perf_counter() - started)
     finally:
         process.terminate()
         process.wait(30)
 
 
-def wait_for_200(port: int, process: subprocess.Popen, log: Path) -> None:
-    """Return when the first upload is answered; exit with the log when that takes too long."""
-    body, headers = upload()
+def wait_for_response(port: int, process: subprocess.Popen, log: Path) -> None:
+    """Return when the first upload has been answered; exit with the log if that takes too long."""
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=START_TIMEOUT_SECONDS)
         with closing(connection):
             try:
-                return ask(connection, body, headers)
+                return post(connection, next(iter(UPLOADS.values())))
             except ConnectionError:
                 time.sleep(0.01)
-    sys.exit(f"bench: gunicorn does not answer:\n{log.read_text()}")
+    sys.exit(f"bench: the server does not answer:\n{log.read_text()}")
 
 
-def client(port: int, deadline: float) -> list[float]:
-    """The seconds that each request took, one after the other on one connection."""
-    body, headers = upload()
-    seconds: list[float] = []
-    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
-        while (started := time.perf_counter()) < deadline and len(seconds) < MAX_REQUESTS:
-            ask(connection, body, headers)
-            seconds.append(time.perf_counter() - started)
-    return seconds
-
-
-def one_round(port: int, seconds: float) -> Round:
-    """What all clients together see for some seconds."""
+def run_round(port: int, upload: bytes, seconds: float, clients: int) -> Round:
+    """Return what some clients together measure in some seconds."""
+    body, content_type = multipart(upload)
+    head = f"POST /predict HTTP/1.1\r\nHost: bench\r\nContent-Type: {content_type}\r\n"
+    request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+    latencies: list[float] = []
     started = time.perf_counter()
-    with ThreadPoolExecutor(CLIENTS) as pool:
-        clients = [pool.submit(client, port, started + seconds) for _ in range(CLIENTS)]
-        latencies = np.concatenate([each.result() for each in clients])
+
+    async def ask() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        while (sent := time.perf_counter()) < started + seconds and len(latencies) < MAX_REQUESTS:
+            writer.write(request)
+            response = await reader.readuntil(b"\r\n\r\n")
+            length = int(re.search(rb"(?i)content-length: (\d+)", response)[1])
+            content = await reader.readexactly(length)
+            if not response.startswith(b"HTTP/1.1 200 "):
+                sys.exit(f"bench: {response.decode()}{content.decode(errors='replace')}")
+            latencies.append(time.perf_counter() - sent)
+        writer.close()
+        await writer.wait_closed()
+
+    async def ask_all() -> None:
+        await asyncio.gather(*(ask() for _ in range(clients)))
+
+    asyncio.run(ask_all())
     elapsed = time.perf_counter() - started
     return Round(len(latencies) / elapsed, *(np.percentile(latencies, [50, 99]) * 1000))
 
 
-def worker_memory(log: Path) -> str:
-    """PSS and RSS of the largest worker in MB: what it takes with shared pages divided, and all."""
-    pids = re.findall(r"Booting worker with pid: (\d+)", log.read_text())
+def measure_rounds(servers: dict[str, Server], upload: bytes, clients: int) -> dict[str, list]:
+    """Return the rounds of each server, which take turns."""
+    rounds: dict[str, list[Round]] = {name: [] for name in servers}
+    for server in servers.values():
+        run_round(server.port, upload, WARM_UP_SECONDS, clients)
+    for name in list(servers) * ROUNDS:
+        rounds[name].append(run_round(servers[name].port, upload, ROUND_SECONDS, clients))
+    return rounds
+
+
+def rate_table(title: str, rounds: dict[str, list[Round]]) -> str:
+    """Return a table with a row for each server, and its rate as a multiple of the bare route's."""
+    bare = statistics.median(each.per_second for each in rounds[BARE])
+    rows = []
+    for name, measured in rounds.items():
+        speed, p50, p99 = zip(*measured, strict=True)
+        ratio = f"{statistics.median(speed) / bare:.2f}"
+        rows.append([name, middle(speed, ".0f"), ratio, middle(p50, ".1f"), middle(p99, ".1f")])
+    return table([title, "requests/s", "rate / bare", "p50 ms", "p99 ms"], rows)
+
+
+def worker_memory(server: Server) -> str:
+    """Return PSS and RSS of the largest worker in MB: shared pages divided, and counted in full."""
+    pids = re.findall(r"Booting worker with pid: (\d+)", server.log.read_text())
     rollups = [Path(f"/proc/{pid}/smaps_rollup") for pid in pids]
-    if not all(path.exists() for path in rollups):
-        return "not known here, no /proc/PID/smaps_rollup"
+    if not rollups or not all(path.exists() for path in rollups):
+        return "unknown"
     texts = [path.read_text() for path in rollups]
     sizes = (
         max(int(re.search(rf"^{name}: +(\d+) kB", text, re.MULTILINE)[1]) for text in texts)
@@ -142,44 +166,30 @@ def worker_memory(log: Path) -> str:
     return " / ".join(f"{size * 1024 / MEGABYTE:.0f}" for size in sizes)
 
 
-def serving_table(model: Path) -> str:
-    """The table, after about half a minute of work; exits when a server does not answer with 200.
-
-    Each figure is the median over the rounds or the starts, with the least and the most.
-    """
-    start_seconds: dict[str, list[float]] = {name: [] for name in APPS}
-    rounds: dict[str, list[Round]] = {name: [] for name in APPS}
-    with tempfile.TemporaryDirectory() as folder:
+def print_tables(model: Path) -> None:
+    """Print the tables of the three uploads, and one of starts and memory."""
+    commands = COMMANDS | (PEERS if os.environ.get("BENCH_PEERS") else {})
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         log = Path(folder) / "log"
-        for name in list(APPS) * (STARTS - 1):
-            with running(name, model, log) as server:
-                start_seconds[name].append(server.start_seconds)
-        with ExitStack() as stack:
-            servers = {
-                name: stack.enter_context(running(name, model, Path(folder) / str(place)))
-                for place, name in enumerate(APPS)
-            }
-            for name, server in servers.items():
-                start_seconds[name].append(server.start_seconds)
-                one_round(server.port, WARM_UP_SECONDS)
-            for name in list(APPS) * ROUNDS:
-                rounds[name].append(one_round(servers[name].port, ROUND_SECONDS))
-            memory = {name: worker_memory(server.log) for name, server in servers.items()}
-    return as_table(rounds, start_seconds, memory)
+        starts: dict[str, list[float]] = {name: [] for name in commands}
+        for name in list(commands) * STARTS:
+            with running(commands[name], model, log) as server:
+                starts[name].append(server.start_seconds)
+        servers = {
+            name: stack.enter_context(running(command, model, Path(folder) / f"log{place}"))
+            for place, (name, command) in enumerate(commands.items())
+        }
+        for what, upload in UPLOADS.items():
+            # One client shows how long a photo takes; several show a queue of photos.
+            clients = 1 if what == "12-megapixel photo" else CLIENTS
+            title = f"{what}, {clients} client{'s' * (clients > 1)}"
+            print(rate_table(title, measure_rounds(servers, upload, clients)) + "\n", flush=True)
+        rows = [
+            [name, middle(starts[name], ".2f"), worker_memory(server)]
+            for name, server in servers.items()
+        ]
+        print(table(["server", "s to first response", "MB per worker, PSS / RSS"], rows) + "\n")
 
 
-def as_table(
-    rounds: dict[str, list[Round]], start_seconds: dict[str, list[float]], memory: dict[str, str]
-) -> str:
-    """One row for each of APPS, and one for the second's medians as multiples of the first's."""
-    rows, medians = [], []
-    for name in APPS:
-        columns = list(zip(*rounds[name], strict=True))
-        medians.append([statistics.median(column) for column in columns])
-        speed, p50, p99 = columns
-        cells = [middle(speed, ".0f"), middle(p50, ".1f"), middle(p99, ".1f")]
-        rows.append([name, *cells, middle(start_seconds[name], ".2f"), memory[name]])
-    ratios = [f"{b / a:.2f}" for a, b in zip(*medians, strict=True)]
-    heads = ["requests/s", "p50 ms", "p99 ms", "s to first 200", "MB per worker, PSS / RSS"]
-    title = f"serving a 28x28 JPEG, {CLIENTS} clients, {ROUNDS} rounds of {ROUND_SECONDS:.0f} s"
-    return table([title, *heads], [*rows, ["ratio of medians", *ratios, "", ""]])
+if __name__ == "__main__":
+    print_tables(Path(sys.argv[1] if len(sys.argv) > 1 else "artifacts/model.onnx"))

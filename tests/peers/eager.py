@@ -1,0 +1,37 @@
+"""The work of POST /predict with the trained weights in eager PyTorch, for the other servers.
+
+predict = load_predictor()   predict(data)   # 7
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "inference"), str(ROOT / "training")]
+from image import open_image  # noqa: E402
+from network import build_network, normalise  # noqa: E402
+from reading import find_one_digit  # noqa: E402
+
+
+def load_predictor() -> Callable[[bytes], int]:
+    """Return a function that reads the digit on an uploaded picture.
+
+    The weights are mnist_cnn.pt next to MODEL_PATH.
+    """
+    torch.set_num_threads(1)
+    network = build_network()
+    path = Path(os.environ["MODEL_PATH"]).with_name("mnist_cnn.pt")
+    network.load_state_dict(torch.load(path, weights_only=True))
+    network.eval()
+
+    @torch.inference_mode()
+    def predict(data: bytes) -> int:
+        (digit,) = find_one_digit(open_image(data)).digits
+        image = torch.from_numpy(digit.copy())[None]
+        return int(network(normalise(image)).argmax())
+
+    return predict
