@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from typing import BinaryIO
 
 import gevent
 from gevent.server import StreamServer
@@ -132,7 +133,9 @@ def refuse(client: socket.socket, status: str, message: str) -> None:
     """Send an error as the only response on a connection, and let the client read it."""
     body = json.dumps({"error": message}) + "\n"
     headers = {"Connection": "close", "Content-Type": "application/json"}
-    headers |= {"Content-Length": len(body), "Retry-After": 1}
+    headers["Content-Length"] = str(len(body))
+    if status.startswith("503"):
+        headers["Retry-After"] = "1"
     lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers.items())]
     response = "\r\n".join([*lines, "", body])
     with suppress(OSError), gevent.Timeout(DRAIN_SECONDS, False):
@@ -146,7 +149,7 @@ def with_bounded_body(app: Callable) -> Callable[[dict, Callable], Iterable[byte
     """Wrap a WSGI application so that request bodies are received within bounds."""
 
     def application(environ: dict, start_response: Callable) -> Iterable[bytes]:
-        body = BoundedBody(environ["wsgi.input"], environ["gunicorn.socket"])
+        body = BoundedBody(environ["wsgi.input"])
         environ["wsgi.input"] = body
         try:
             return ClosingIterator(app(environ, start_response), body.finish)
@@ -162,8 +165,8 @@ class BoundedBody:
 
     buffered = 0  # By all bodies of this worker.
 
-    def __init__(self, body: Iterable[bytes], client: socket.socket) -> None:
-        self.body, self.client = body, client
+    def __init__(self, body: BinaryIO) -> None:
+        self.body = body
         self.received = 0
         self.deadline = time.monotonic() + BODY_SECONDS
 
@@ -194,5 +197,4 @@ class BoundedBody:
                 left -= len(data)
             if left > 0:
                 return
-        with suppress(OSError):
-            self.client.shutdown(socket.SHUT_RD)
+        raise StopIteration  # Ends the connection.

@@ -8,27 +8,23 @@ their connections: they take their share of the same cores, from both alike.
 """
 
 import http.client
-import os
 import re
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from gunicorn_server import Server, running
 from PIL import Image
 from tables import middle, table
 from tiny_model import encoded, multipart
 
 ROOT = Path(__file__).resolve().parent.parent
-GUNICORN = (sys.executable, "-m", "gunicorn", "-c", ROOT / "inference" / "gunicorn.conf.py")
 SAMPLE = ROOT / "samples" / "digits" / "7-mnist-form.png"
 APPS = {
     "bare route": ("--pythonpath", ROOT / "tests", "bare_app:app"),
@@ -38,16 +34,7 @@ STARTS = 3
 CLIENTS = 8
 WARM_UP_SECONDS, ROUND_SECONDS, ROUNDS = 1.0, 3.0, 5
 MAX_REQUESTS = 5_000  # of one client in one round
-START_TIMEOUT_SECONDS = 60
 MEGABYTE = 1_000_000
-
-
-class Server(NamedTuple):
-    """A running gunicorn: its port, what it logs, and its seconds from start to the first 200."""
-
-    port: int
-    log: Path
-    start_seconds: float
 
 
 class Round(NamedTuple):
@@ -73,40 +60,6 @@ def ask(connection: http.client.HTTPConnection, body: bytes, headers: dict[str, 
         sys.exit(f"bench: /predict answered {answer.status}: {content.decode(errors='replace')}")
 
 
-@contextmanager
-def running(name: str, model: Path, log: Path) -> Iterator[Server]:
-    """One of APPS, until the end of the with block."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = os.environ | {"PORT": str(port), "MODEL_PATH": str(model.resolve())}
-    with log.open("wb") as output:
-        started = time.perf_counter()
-        process = subprocess.Popen(
-            [*GUNICORN, *APPS[name]], env=environment, stdout=output, stderr=output
-        )
-    try:
-        wait_for_200(port, process, log)
-        yield Server(port, log, time.perf_counter() - started)
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def wait_for_200(port: int, process: subprocess.Popen, log: Path) -> None:
-    """Return when the first upload is answered; exit with the log when that takes too long."""
-    body, headers = upload()
-    deadline = time.monotonic() + START_TIMEOUT_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=START_TIMEOUT_SECONDS)
-        with closing(connection):
-            try:
-                return ask(connection, body, headers)
-            except ConnectionError:
-                time.sleep(0.01)
-    sys.exit(f"bench: gunicorn does not answer:\n{log.read_text()}")
-
-
 def client(port: int, deadline: float) -> list[float]:
     """The seconds that each request took, one after the other on one connection."""
     body, headers = upload()
@@ -128,10 +81,9 @@ def one_round(port: int, seconds: float) -> Round:
     return Round(len(latencies) / elapsed, *(np.percentile(latencies, [50, 99]) * 1000))
 
 
-def worker_memory(log: Path) -> str:
+def worker_memory(server: Server) -> str:
     """PSS and RSS of the largest worker in MB: what it takes with shared pages divided, and all."""
-    pids = re.findall(r"Booting worker with pid: (\d+)", log.read_text())
-    rollups = [Path(f"/proc/{pid}/smaps_rollup") for pid in pids]
+    rollups = [Path(f"/proc/{pid}/smaps_rollup") for pid in server.workers()]
     if not all(path.exists() for path in rollups):
         return "not known here, no /proc/PID/smaps_rollup"
     texts = [path.read_text() for path in rollups]
@@ -150,21 +102,22 @@ def serving_table(model: Path) -> str:
     start_seconds: dict[str, list[float]] = {name: [] for name in APPS}
     rounds: dict[str, list[Round]] = {name: [] for name in APPS}
     with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "log"
+
+        def start(name: str) -> AbstractContextManager[Server]:
+            own = Path(tempfile.mkdtemp(dir=folder))
+            return running(own, *APPS[name], MODEL_PATH=str(model.resolve()))
+
         for name in list(APPS) * (STARTS - 1):
-            with running(name, model, log) as server:
+            with start(name) as server:
                 start_seconds[name].append(server.start_seconds)
         with ExitStack() as stack:
-            servers = {
-                name: stack.enter_context(running(name, model, Path(folder) / str(place)))
-                for place, name in enumerate(APPS)
-            }
+            servers = {name: stack.enter_context(start(name)) for name in APPS}
             for name, server in servers.items():
                 start_seconds[name].append(server.start_seconds)
                 one_round(server.port, WARM_UP_SECONDS)
             for name in list(APPS) * ROUNDS:
                 rounds[name].append(one_round(servers[name].port, ROUND_SECONDS))
-            memory = {name: worker_memory(server.log) for name, server in servers.items()}
+            memory = {name: worker_memory(server) for name, server in servers.items()}
     return as_table(rounds, start_seconds, memory)
 
 
@@ -180,6 +133,6 @@ def as_table(
         cells = [middle(speed, ".0f"), middle(p50, ".1f"), middle(p99, ".1f")]
         rows.append([name, *cells, middle(start_seconds[name], ".2f"), memory[name]])
     ratios = [f"{b / a:.2f}" for a, b in zip(*medians, strict=True)]
-    heads = ["requests/s", "p50 ms", "p99 ms", "s to first 200", "MB per worker, PSS / RSS"]
+    heads = ["requests/s", "p50 ms", "p99 ms", "s to start", "MB per worker, PSS / RSS"]
     title = f"serving a 28x28 JPEG, {CLIENTS} clients, {ROUNDS} rounds of {ROUND_SECONDS:.0f} s"
     return table([title, *heads], [*rows, ["ratio of medians", *ratios, "", ""]])
