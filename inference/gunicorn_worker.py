@@ -31,8 +31,9 @@ REQUEST_SECONDS = 60
 DRAIN_SECONDS, DRAIN_BYTES = 5, 64 * 1024 * 1024
 # What a worker holds at once of bodies that are being received.
 BUFFERED_BYTES = 32 * 1024 * 1024
-# How long a stopping worker still accepts connections and waits for requests on open ones.
-LINGER_SECONDS = 2
+# How long a stopping worker still accepts connections, and how long it then waits for the next
+# request on an open one. A busy client meanwhile gets a response with Connection: close.
+LINGER_SECONDS = 1
 
 PARSE_ERRORS = {
     LimitRequestLine: "414 URI Too Long",
@@ -46,7 +47,8 @@ class Worker(GeventWorker):
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
         self.clients: dict[gevent.Greenlet, socket.socket] = {}
-        self.idle: dict[gevent.Greenlet, None] = {}  # Those that wait for a header, oldest first.
+        # Those that wait for a header, oldest first, and since when.
+        self.idle: dict[gevent.Greenlet, float] = {}
 
     def load_wsgi(self) -> None:
         super().load_wsgi()
@@ -71,8 +73,9 @@ class Worker(GeventWorker):
             while connection := server.do_read():
                 server.do_handle(*connection)
             server.close()
+        gevent.sleep(0)  # The greenlets of the last connections start, and enter self.clients.
         while self.clients and time.monotonic() < deadline:
-            while self.drop_idle_client():
+            while self.drop_idle_client(LINGER_SECONDS):
                 pass
             self.notify()
             gevent.sleep(0.1)
@@ -93,21 +96,24 @@ class Worker(GeventWorker):
     def timeout_ctx(self) -> Iterator[None]:
         """Wait for the next header: for keepalive seconds, or until the connection is dropped."""
         greenlet = gevent.getcurrent()
-        self.idle[greenlet] = None
+        self.idle[greenlet] = time.monotonic()
         try:
             with super().timeout_ctx():
                 yield
         finally:
             self.idle.pop(greenlet, None)
 
-    def drop_idle_client(self) -> bool:
-        """Close the connection that waits longest for a header; return whether there is one."""
-        if not self.idle:
+    def drop_idle_client(self, seconds: float = 0) -> bool:
+        """End the connection that has waited longest for a header, and at least some seconds.
+
+        Return whether there is one. A request that has arrived meanwhile is still answered.
+        """
+        greenlet, since = next(iter(self.idle.items()), (None, 0))
+        if greenlet is None or time.monotonic() < since + seconds:
             return False
-        greenlet = next(iter(self.idle))
         del self.idle[greenlet]
         with suppress(OSError):
-            self.clients[greenlet].shutdown(socket.SHUT_RDWR)
+            self.clients[greenlet].shutdown(socket.SHUT_RD)
         return True
 
     def handle_request(self, listener_name, req, sock, addr) -> None:  # noqa: ANN001

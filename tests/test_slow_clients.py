@@ -16,7 +16,10 @@ from PIL import Image
 from tiny_model import encoded, multipart, write_model
 
 VERSION = "aaaaaaaaaaaa"
-BODY_HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 100000\r\n\r\n"
+BODY_HEAD = (
+    b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
+    b"Content-Length: 100000\r\n\r\n"
+)
 SLOW_STARTS = {
     "request line": b"GET /heal",
     "header": b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ",
