@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from types import SimpleNamespace
 from typing import BinaryIO
 
 import gevent
@@ -55,7 +56,11 @@ class Worker(GeventWorker):
         self.wsgi = with_bounded_body(self.wsgi)
 
     def run(self) -> None:
-        servers = [StreamServer(s, handle=partial(self.handle, s)) for s in self.sockets]
+        servers = []
+        for listener in self.sockets:
+            # gunicorn asks a listener only for its address, which a closed socket does not have.
+            address = SimpleNamespace(getsockname=partial(tuple, listener.getsockname()))
+            servers.append(StreamServer(listener, handle=partial(self.handle, address)))
         for server in servers:
             server.max_accept = 1  # One at a time leaves connections to the other workers.
             server.start()
@@ -80,7 +85,7 @@ class Worker(GeventWorker):
             self.notify()
             gevent.sleep(0.1)
 
-    def handle(self, listener: socket.socket, client: socket.socket, addr: tuple) -> None:
+    def handle(self, listener: SimpleNamespace, client: socket.socket, addr: tuple) -> None:
         """Serve one connection; if there are too many, at the expense of one that is idle."""
         if len(self.clients) >= self.worker_connections and not self.drop_idle_client():
             refuse(client, "503 Service Unavailable", "Too many connections: try again later.")
