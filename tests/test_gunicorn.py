@@ -42,6 +42,15 @@ def test_a_picture_sent_over_http_is_answered(server):
     assert server.ask("POST", "/predict", *multipart(band(7))) == (200, {"prediction": 7})
 
 
+def test_a_connection_is_kept_for_further_requests(server):
+    with closing(server.connect()) as connection:
+        for _ in range(3):
+            connection.request("GET", "/healthz")
+            response = connection.getresponse()
+            response.read()
+            assert not response.will_close
+
+
 def test_each_request_is_one_line_on_stdout_except_for_passed_probes(server):
     server.ask("GET", "/healthz")
     server.ask("GET", "/readyz")

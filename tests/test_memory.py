@@ -137,6 +137,19 @@ def test_32_pictures_in_one_request_take_little_memory(server, make, segment):
 
 
 @pytest.mark.parametrize(
+    ("make", "path"),
+    [(lambda: blank("L", 5, "PNG"), "/predict"), (lambda: strokes(112), "/predict?segment=1")],
+    ids=["pixels", "digits"],
+)
+def test_pictures_past_the_limit_of_a_request_are_rejected(server, make, path):
+    status, answer = server.ask("POST", path, *multipart(*[make()] * 32))
+    assert status == 200
+    rejected = ["of one request" in each.get("error", "") for each in answer["predictions"]]
+    assert not rejected[0]
+    assert rejected[-20:] == [True] * 20
+
+
+@pytest.mark.parametrize(
     ("path", "make", "expected"),
     [
         ("/predict", lambda: base64_json(noise(11, quality=15)), {200, 422}),

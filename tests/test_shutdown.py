@@ -96,7 +96,7 @@ def test_an_idle_connection_does_not_delay_the_end(start):
         server.process.terminate()
         assert server.process.wait(15) == 0
         # Well below the graceful timeout of 20 s.
-            assert time.perf_counter() - started < 12
+        assert time.perf_counter() - started < 12
 
 
 def test_a_worker_that_is_killed_loses_only_its_own_requests_and_is_replaced(start):
