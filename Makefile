@@ -2,7 +2,7 @@
 # kubectl and Helm. Settings: PORT (5000), MNIST_MIRROR, TORCH_INDEX (see training/install.sh).
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: run test testing-images bench images cluster cluster-down e2e clean
+.PHONY: run test testing-images bench fuzz images cluster cluster-down e2e clean
 
 run: .venv/run
 	@scripts/run.sh
@@ -18,6 +18,10 @@ testing-images: .venv/run
 bench: .venv/test
 	$(if $(BENCH_PEERS),$(BIN)/pip install --quiet --requirement tests/peers/requirements.txt)
 	$(BIN)/python tests/bench.py
+
+fuzz: .venv/test
+	$(BIN)/python tests/fuzz.py --count 100000
+	$(BIN)/python tests/soak.py --replacements 1000 --requests 200000
 
 images:
 	BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build -t mnist:train $(DOCKER_BUILD_ARGS) training

@@ -34,9 +34,12 @@ def in_background(function: Callable[..., Any], *arguments: object) -> Any:
         result, error = pool.apply(call, (function, *arguments))
     finally:
         places.release()
-    if error is not None:
+    if error is None:
+        return result
+    try:
         raise error
-    return result
+    finally:
+        del error, arguments  # The traceback refers to this frame, and would keep them in memory.
 
 
 def call(function: Callable[..., Any], *arguments: object) -> tuple[Any, Exception | None]:

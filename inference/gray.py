@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from image import DAMAGED, DECODER_ERRORS, ImageError, jpeg_scale
 from PIL import ExifTags, Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 # The longest side of the gray picture, in pixels.
 MAX_SIDE = 1024
@@ -44,7 +45,7 @@ def decode(image: Image.Image) -> Picture:
     """
     width, height = image.size
     scale = jpeg_scale(image.size)
-    if image.format == "JPEG":
+    if isinstance(image, JpegImageFile):  # MPO, a JPEG with several pictures, included.
         image.draft("L", (width // scale, height // scale))
     try:
         image.load()

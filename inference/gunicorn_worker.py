@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from types import SimpleNamespace
+from typing import BinaryIO
 
 import gevent
 from gevent.server import StreamServer
@@ -30,8 +32,9 @@ REQUEST_SECONDS = 60
 DRAIN_SECONDS, DRAIN_BYTES = 5, 64 * 1024 * 1024
 # What a worker holds at once of bodies that are being received.
 BUFFERED_BYTES = 32 * 1024 * 1024
-# How long a stopping worker still accepts connections and waits for requests on open ones.
-LINGER_SECONDS = 2
+# How long a stopping worker still accepts connections, and how long it then waits for the next
+# request on an open one. A busy client meanwhile gets a response with Connection: close.
+LINGER_SECONDS = 1
 
 PARSE_ERRORS = {
     LimitRequestLine: "414 URI Too Long",
@@ -45,14 +48,19 @@ class Worker(GeventWorker):
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)
         self.clients: dict[gevent.Greenlet, socket.socket] = {}
-        self.idle: dict[gevent.Greenlet, None] = {}  # Those that wait for a header, oldest first.
+        # Those that wait for a header, oldest first, and since when.
+        self.idle: dict[gevent.Greenlet, float] = {}
 
     def load_wsgi(self) -> None:
         super().load_wsgi()
         self.wsgi = with_bounded_body(self.wsgi)
 
     def run(self) -> None:
-        servers = [StreamServer(s, handle=partial(self.handle, s)) for s in self.sockets]
+        servers = []
+        for listener in self.sockets:
+            # gunicorn asks a listener only for its address, which a closed socket does not have.
+            address = SimpleNamespace(getsockname=partial(tuple, listener.getsockname()))
+            servers.append(StreamServer(listener, handle=partial(self.handle, address)))
         for server in servers:
             server.max_accept = 1  # One at a time leaves connections to the other workers.
             server.start()
@@ -70,13 +78,14 @@ class Worker(GeventWorker):
             while connection := server.do_read():
                 server.do_handle(*connection)
             server.close()
+        gevent.sleep(0)  # The greenlets of the last connections start, and enter self.clients.
         while self.clients and time.monotonic() < deadline:
-            while self.drop_idle_client():
+            while self.drop_idle_client(LINGER_SECONDS):
                 pass
             self.notify()
             gevent.sleep(0.1)
 
-    def handle(self, listener: socket.socket, client: socket.socket, addr: tuple) -> None:
+    def handle(self, listener: SimpleNamespace, client: socket.socket, addr: tuple) -> None:
         """Serve one connection; if there are too many, at the expense of one that is idle."""
         if len(self.clients) >= self.worker_connections and not self.drop_idle_client():
             refuse(client, "503 Service Unavailable", "Too many connections: try again later.")
@@ -92,21 +101,24 @@ class Worker(GeventWorker):
     def timeout_ctx(self) -> Iterator[None]:
         """Wait for the next header: for keepalive seconds, or until the connection is dropped."""
         greenlet = gevent.getcurrent()
-        self.idle[greenlet] = None
+        self.idle[greenlet] = time.monotonic()
         try:
             with super().timeout_ctx():
                 yield
         finally:
             self.idle.pop(greenlet, None)
 
-    def drop_idle_client(self) -> bool:
-        """Close the connection that waits longest for a header; return whether there is one."""
-        if not self.idle:
+    def drop_idle_client(self, seconds: float = 0) -> bool:
+        """End the connection that has waited longest for a header, and at least some seconds.
+
+        Return whether there is one. A request that has arrived meanwhile is still answered.
+        """
+        greenlet, since = next(iter(self.idle.items()), (None, 0))
+        if greenlet is None or time.monotonic() < since + seconds:
             return False
-        greenlet = next(iter(self.idle))
         del self.idle[greenlet]
         with suppress(OSError):
-            self.clients[greenlet].shutdown(socket.SHUT_RDWR)
+            self.clients[greenlet].shutdown(socket.SHUT_RD)
         return True
 
     def handle_request(self, listener_name, req, sock, addr) -> None:  # noqa: ANN001
@@ -132,7 +144,9 @@ def refuse(client: socket.socket, status: str, message: str) -> None:
     """Send an error as the only response on a connection, and let the client read it."""
     body = json.dumps({"error": message}) + "\n"
     headers = {"Connection": "close", "Content-Type": "application/json"}
-    headers |= {"Content-Length": len(body), "Retry-After": 1}
+    headers["Content-Length"] = str(len(body))
+    if status.startswith("503"):
+        headers["Retry-After"] = "1"
     lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers.items())]
     response = "\r\n".join([*lines, "", body])
     with suppress(OSError), gevent.Timeout(DRAIN_SECONDS, False):
@@ -146,7 +160,7 @@ def with_bounded_body(app: Callable) -> Callable[[dict, Callable], Iterable[byte
     """Wrap a WSGI application so that request bodies are received within bounds."""
 
     def application(environ: dict, start_response: Callable) -> Iterable[bytes]:
-        body = BoundedBody(environ["wsgi.input"], environ["gunicorn.socket"])
+        body = BoundedBody(environ["wsgi.input"])
         environ["wsgi.input"] = body
         try:
             return ClosingIterator(app(environ, start_response), body.finish)
@@ -162,8 +176,8 @@ class BoundedBody:
 
     buffered = 0  # By all bodies of this worker.
 
-    def __init__(self, body: Iterable[bytes], client: socket.socket) -> None:
-        self.body, self.client = body, client
+    def __init__(self, body: BinaryIO) -> None:
+        self.body = body
         self.received = 0
         self.deadline = time.monotonic() + BODY_SECONDS
 
@@ -194,5 +208,4 @@ class BoundedBody:
                 left -= len(data)
             if left > 0:
                 return
-        with suppress(OSError):
-            self.client.shutdown(socket.SHUT_RD)
+        raise StopIteration  # Ends the connection.

@@ -34,6 +34,9 @@ COEFFICIENT_BYTES = 2
 MAX_JPEG_SCANS = 32
 START_OF_SCAN = b"\xff\xda"
 
+# Pillow's own limit on pixels; check_cost replaces it.
+Image.MAX_IMAGE_PIXELS = None
+
 # The shortest side that a JPEG is decoded to.
 DRAFT_SIDE = 360
 
@@ -54,7 +57,6 @@ DECODER_ERRORS = (
     RuntimeError,
     struct.error,
     zlib.error,
-    Image.DecompressionBombError,
 )
 
 DAMAGED = "The picture is damaged or cut off: send the whole file again."

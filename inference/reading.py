@@ -71,7 +71,9 @@ def read_pictures(uploads: list[Upload], find: Callable[[Image.Image], Reading])
             reading = run(find, image)
             digits += len(reading.digits)
         except ImageError as error:
-            reading = Reading([], [], [], error)
+            # A copy, because the traceback would keep the decoded picture in memory.
+            reading = Reading([], [], [], ImageError(error.reason, str(error)))
+        image = None  # Freed before the next one is opened.
         readings.append(reading)
     return readings
 

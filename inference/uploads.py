@@ -98,6 +98,8 @@ def read_json(body: bytes) -> list[Upload]:
     try:
         content = json.loads(body)
         images = [content["image"]] if "image" in content else content["images"]
+        if len(images) > MAX_UPLOADS:
+            abort(413, TOO_MANY)
         encoded = [image.partition("base64,")[2] or image for image in images]
         uploads = [
             Upload(str(index), base64.b64decode(text, validate=True))
@@ -105,6 +107,4 @@ def read_json(body: bytes) -> list[Upload]:
         ]
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         abort(400, f"The JSON body has no pictures in base64: {HOW_TO_SEND_JSON}.")
-    if len(uploads) > MAX_UPLOADS:
-        abort(413, TOO_MANY)
     return uploads

@@ -9,7 +9,6 @@ do the same work (see peers/).
 """
 
 import asyncio
-import http.client
 import os
 import re
 import socket
@@ -19,22 +18,23 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from bench_uploads import UPLOADS
+from gunicorn_server import Server, running
 from tables import middle, table
 from tiny_model import multipart
 
 TESTS = Path(__file__).resolve().parent
-GUNICORN = [sys.executable, "-m", "gunicorn", "-c", TESTS.parent / "inference/gunicorn.conf.py"]
-OURS, BARE = "POST /predict", "bare Flask route"
-COMMANDS = {BARE: [*GUNICORN, "--pythonpath", TESTS, "bare_app:app"], OURS: GUNICORN}
+BARE = "bare Flask route"
+# gunicorn's arguments.
+SERVERS = {BARE: ("--pythonpath", TESTS, "bare_app:app"), "POST /predict": ()}
 PEERS = {
-    "FastAPI, eager PyTorch": [sys.executable, TESTS / "peers" / "fastapi_server.py"],
-    "LitServe, eager PyTorch": [sys.executable, TESTS / "peers" / "litserve_server.py"],
+    "FastAPI, eager PyTorch": TESTS / "peers" / "fastapi_server.py",
+    "LitServe, eager PyTorch": TESTS / "peers" / "litserve_server.py",
 }
 STARTS = 3
 CLIENTS = 8
@@ -42,15 +42,6 @@ WARM_UP_SECONDS, ROUND_SECONDS, ROUNDS = 1.0, 3.0, 5
 MAX_REQUESTS = 30_000  # In one round.
 START_TIMEOUT_SECONDS = 60
 MEGABYTE = 1_000_000
-
-
-class Server(NamedTuple):
-    """A running server: its port, process and log, and the seconds until its first response."""
-
-    port: int
-    process: subprocess.Popen
-    log: Path
-    start_seconds: float
 
 
 class Round(NamedTuple):
@@ -61,45 +52,27 @@ class Round(NamedTuple):
     p99: float
 
 
-def post(connection: http.client.HTTPConnection, upload: bytes) -> None:
-    """Send one picture as a form; exit unless the status is 200."""
-    body, content_type = multipart(upload)
-    connection.request("POST", "/predict", body, {"Content-Type": content_type})
-    response = connection.getresponse()
-    content = response.read()
-    if response.status != 200:
-        sys.exit(f"bench: /predict answered {response.status}: {content.decode(errors='replace')}")
-
-
 @contextmanager
-def running(command: list, model: Path, log: Path) -> Iterator[Server]:
-    """Run a server until the end of the with block."""
+def running_peer(script: Path, model: Path, log: Path) -> Iterator[int]:
+    """Run another framework's server until the end of the with block; yield its port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    environment = os.environ | {"PORT": str(port), "MODEL_PATH": str(model.resolve())}
+    environment = os.environ | {"PORT": str(port), "MODEL_PATH": str(model)}
     with log.open("wb") as output:
-        started = time.perf_counter()
-        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+        process = subprocess.Popen(
+            [sys.executable, script], env=environment, stdout=output, stderr=output
+        )
     try:
-        wait_for_response(port, process, log)
-        yield Server(port, process, log, time.perf_counter() - started)
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while time.monotonic() < deadline:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                break
+            time.sleep(0.1)
+        yield port
     finally:
         process.terminate()
         process.wait(30)
-
-
-def wait_for_response(port: int, process: subprocess.Popen, log: Path) -> None:
-    """Return when the first upload has been answered; exit with the log if that takes too long."""
-    deadline = time.monotonic() + START_TIMEOUT_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=START_TIMEOUT_SECONDS)
-        with closing(connection):
-            try:
-                return post(connection, next(iter(UPLOADS.values())))
-            except ConnectionError:
-                time.sleep(0.01)
-    sys.exit(f"bench: the server does not answer:\n{log.read_text()}")
 
 
 def run_round(port: int, upload: bytes, seconds: float, clients: int) -> Round:
@@ -131,13 +104,13 @@ def run_round(port: int, upload: bytes, seconds: float, clients: int) -> Round:
     return Round(len(latencies) / elapsed, *(np.percentile(latencies, [50, 99]) * 1000))
 
 
-def measure_rounds(servers: dict[str, Server], upload: bytes, clients: int) -> dict[str, list]:
+def measure_rounds(ports: dict[str, int], upload: bytes, clients: int) -> dict[str, list[Round]]:
     """Return the rounds of each server, which take turns."""
-    rounds: dict[str, list[Round]] = {name: [] for name in servers}
-    for server in servers.values():
-        run_round(server.port, upload, WARM_UP_SECONDS, clients)
-    for name in list(servers) * ROUNDS:
-        rounds[name].append(run_round(servers[name].port, upload, ROUND_SECONDS, clients))
+    rounds: dict[str, list[Round]] = {name: [] for name in ports}
+    for port in ports.values():
+        run_round(port, upload, WARM_UP_SECONDS, clients)
+    for name in list(ports) * ROUNDS:
+        rounds[name].append(run_round(ports[name], upload, ROUND_SECONDS, clients))
     return rounds
 
 
@@ -154,9 +127,8 @@ def rate_table(title: str, rounds: dict[str, list[Round]]) -> str:
 
 def worker_memory(server: Server) -> str:
     """Return PSS and RSS of the largest worker in MB: shared pages divided, and counted in full."""
-    pids = re.findall(r"Booting worker with pid: (\d+)", server.log.read_text())
-    rollups = [Path(f"/proc/{pid}/smaps_rollup") for pid in pids]
-    if not rollups or not all(path.exists() for path in rollups):
+    rollups = [Path(f"/proc/{pid}/smaps_rollup") for pid in server.workers()]
+    if not all(path.exists() for path in rollups):
         return "unknown"
     texts = [path.read_text() for path in rollups]
     sizes = (
@@ -167,28 +139,33 @@ def worker_memory(server: Server) -> str:
 
 
 def print_tables(model: Path) -> None:
-    """Print the tables of the three uploads, and one of starts and memory."""
-    commands = COMMANDS | (PEERS if os.environ.get("BENCH_PEERS") else {})
+    """Print a table for each upload, and one of the times to start and the memory."""
+    model = model.resolve()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        log = Path(folder) / "log"
-        starts: dict[str, list[float]] = {name: [] for name in commands}
-        for name in list(commands) * STARTS:
-            with running(commands[name], model, log) as server:
-                starts[name].append(server.start_seconds)
-        servers = {
-            name: stack.enter_context(running(command, model, Path(folder) / f"log{place}"))
-            for place, (name, command) in enumerate(commands.items())
-        }
+
+        def start(name: str) -> AbstractContextManager[Server]:
+            own = Path(tempfile.mkdtemp(dir=folder))
+            return running(own, *SERVERS[name], MODEL_PATH=str(model))
+
+        seconds: dict[str, list[float]] = {name: [] for name in SERVERS}
+        for name in list(SERVERS) * STARTS:
+            with start(name) as server:
+                seconds[name].append(server.start_seconds)
+        servers = {name: stack.enter_context(start(name)) for name in SERVERS}
+        ports = {name: server.port for name, server in servers.items()}
+        for name, script in PEERS.items() if os.environ.get("BENCH_PEERS") else ():
+            log = Path(folder) / f"{script.stem}.log"
+            ports[name] = stack.enter_context(running_peer(script, model, log))
         for what, upload in UPLOADS.items():
-            # One client shows how long a photo takes; several show a queue of photos.
+            # One client shows how long a photo takes; several would show a queue of photos.
             clients = 1 if what == "12-megapixel photo" else CLIENTS
             title = f"{what}, {clients} client{'s' * (clients > 1)}"
-            print(rate_table(title, measure_rounds(servers, upload, clients)) + "\n", flush=True)
+            print(rate_table(title, measure_rounds(ports, upload, clients)) + "\n", flush=True)
         rows = [
-            [name, middle(starts[name], ".2f"), worker_memory(server)]
+            [name, middle(seconds[name], ".2f"), worker_memory(server)]
             for name, server in servers.items()
         ]
-        print(table(["server", "s to first response", "MB per worker, PSS / RSS"], rows) + "\n")
+        print(table(["server", "s until it answers", "MB per worker, PSS / RSS"], rows) + "\n")
 
 
 if __name__ == "__main__":

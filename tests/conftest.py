@@ -6,12 +6,8 @@ Real MNIST is used where it can be had locally: archives in data/mnist, or MNIST
 import gzip
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -23,6 +19,7 @@ import mnist
 import numpy as np
 import pytest
 import train
+from gunicorn_server import running
 
 ROOT = Path(__file__).resolve().parent.parent
 TRAINING_VARIABLES = {
@@ -103,37 +100,10 @@ def serve(tmp_path_factory) -> Callable[[Path], AbstractContextManager[str]]:
 
     @contextmanager
     def serve(model_path: Path) -> Iterator[str]:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        log = tmp_path_factory.mktemp("server") / "log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", "-c", ROOT / "inference" / "gunicorn.conf.py"],
-                env=os.environ | {"MODEL_PATH": str(model_path), "PORT": str(port)},
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        try:
-            wait_for(f"http://127.0.0.1:{port}/healthz", process, log)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait(30)
+        with running(tmp_path_factory.mktemp("server"), MODEL_PATH=str(model_path)) as server:
+            yield server.url
 
     return serve
-
-
-def wait_for(url: str, process: subprocess.Popen, log: Path) -> None:
-    """Return when the URL answers 200."""
-    deadline = time.monotonic() + 30
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            urllib.request.urlopen(url, timeout=5).close()
-            return
-        except urllib.error.URLError:
-            time.sleep(0.05)
-    pytest.fail(f"the server does not answer on {url}:\n{log.read_text()}")
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,14 @@
 """Any upload becomes an upright gray picture, or an error that says what to do."""
 
+import io
 import struct
 import zlib
 
 import image
 import numpy as np
 import pytest
-from conditions import encode
-from image import ImageError, picture_size, read_image
+from gray import MAX_SIDE, TRANSPOSITIONS, Picture, decode
+from image import ImageError, open_image
 from PIL import Image
 from tiny_model import encoded
 
@@ -42,6 +43,18 @@ def in_mode(gray: np.ndarray, mode: str) -> Image.Image:
     return picture.convert(mode)
 
 
+def encode(pixels: np.ndarray, format: str = "PNG") -> bytes:
+    return encoded(Image.fromarray(pixels), format)
+
+
+def read(data: bytes) -> Picture:
+    return decode(open_image(data))
+
+
+def read_image(data: bytes) -> np.ndarray:
+    return read(data).gray
+
+
 def refused(data: bytes) -> ImageError:
     with pytest.raises(ImageError) as caught:
         read_image(data)
@@ -72,12 +85,12 @@ def test_a_picture_is_turned_upright_as_its_exif_says(format, orientation):
     undo = {6: 8, 8: 6}.get(orientation, orientation)
     stored = Image.fromarray(arrow())
     if undo > 1:
-        stored = stored.transpose(image.TRANSPOSITIONS[undo])
+        stored = stored.transpose(TRANSPOSITIONS[undo])
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = encoded(stored, format, exif=exif)
     assert abs(read_image(data).astype(int) - arrow()).mean() < 12
-    assert picture_size(data) == (60, 40)
+    assert read(data).size == (60, 40)
 
 
 @pytest.mark.parametrize("level", [0, 128, 255])
@@ -176,15 +189,56 @@ def test_a_photo_of_twelve_megapixels_is_decoded_small_and_its_full_size_known()
     data = encoded(photo, "JPEG")
     gray = read_image(data)
     assert gray.shape == (375, 500)
-    assert picture_size(data) == (4000, 3000)
+    assert read(data).size == (4000, 3000)
     assert gray[187, 250] < 20
     assert gray[0, 0] > 235
+
+
+def test_a_multi_picture_jpeg_of_a_phone_is_decoded_small_like_any_jpeg():
+    photo = Image.new("RGB", (4000, 3000), "white")
+    data = encoded(photo, "MPO", save_all=True, append_images=[Image.new("RGB", (64, 48))])
+    assert Image.open(io.BytesIO(data)).format == "MPO"
+    assert read(data).gray.shape == (375, 500)
+    assert read(data).size == (4000, 3000)
+
+
+@pytest.mark.parametrize(
+    ("format", "mode", "options", "allowed", "refused_size"),
+    [
+        ("WEBP", "RGB", {"lossless": True}, (2400, 2400), (2500, 2500)),
+        ("WEBP", "RGB", {"quality": 1}, (2400, 2400), (2500, 2500)),
+        ("WEBP", "RGBA", {"lossless": True}, (2400, 2400), (2500, 2500)),
+        ("JPEG", "RGB", {"progressive": True}, (3900, 3900), (4200, 4200)),
+        ("JPEG", "RGB", {}, (6300, 6300), (6400, 6400)),
+        ("PNG", "L", {}, (6300, 6300), (6400, 6400)),
+        ("PNG", "RGB", {}, (4900, 4900), (5100, 5100)),
+        ("PNG", "RGBA", {}, (3500, 3500), (3600, 3600)),
+        ("PNG", "P", {}, (3300, 3300), (3400, 3400)),
+        ("TIFF", "RGB", {"compression": "tiff_deflate"}, (3500, 3500), (3600, 3600)),
+        ("GIF", "P", {}, (3300, 3300), (3400, 3400)),
+        ("BMP", "1", {}, (6300, 6300), (6400, 6400)),
+    ],
+)
+def test_each_format_is_limited_by_what_decoding_costs(
+    format, mode, options, allowed, refused_size
+):
+    open_image(encoded(Image.new(mode, allowed), format, **options))
+    assert refused(encoded(Image.new(mode, refused_size), format, **options)).status == 413
+
+
+def test_the_tiles_of_a_tiff_are_limited_too():
+    data = bytearray(encoded(Image.new("L", (64, 64)), "TIFF"))
+    fields = {322: 60000, 323: 60000}  # Tile width and length, in place of two other fields.
+    for place, (tag, value) in zip((262, 278), fields.items(), strict=True):
+        at = data.index(struct.pack("<H", place), int.from_bytes(data[4:8], "little"))
+        data[at : at + 12] = struct.pack("<HHII", tag, 4, 1, value)
+    assert refused(bytes(data)).status in (413, 422)
 
 
 def test_a_large_picture_of_any_format_comes_back_bounded():
     for size in ((3000, 2000), (5000, 3)):
         gray = read_image(encoded(Image.new("1", size, 1), "PNG"))
-        assert max(gray.shape) <= image.MAX_SIDE
+        assert max(gray.shape) <= MAX_SIDE
         assert gray.min() == 255
 
 

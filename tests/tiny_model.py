@@ -14,10 +14,14 @@ from PIL import Image
 
 
 def model_bytes(version: str | None, **changes) -> bytes:
-    """A model that reads bands; `changes` break one part of the agreed interface each."""
+    """A model that reads bands; `changes` break one part of the agreed interface each.
+
+    With reverse=True it answers 9 - d instead of d.
+    """
     bands = np.zeros((28, 28, 10), np.float32)
     for digit in range(10):
-        bands[4 + 2 * digit : 6 + 2 * digit, :, digit] = 1 / 255
+        answer = 9 - digit if changes.get("reverse") else digit
+        bands[4 + 2 * digit : 6 + 2 * digit, :, answer] = 1 / 255
     last = helper.make_node(changes.get("last", "Softmax"), ["logits"], ["probabilities"])
     graph = helper.make_graph(
         [

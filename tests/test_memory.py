@@ -1,0 +1,219 @@
+"""The peak memory of a worker stays below 250 MB, whatever a request contains.
+
+The peak is VmHWM of /proc/PID/status, which writing 5 to /proc/PID/clear_refs resets (proc(5)).
+"""
+
+import base64
+import json
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gunicorn_server import CONFIG, running, write_config
+from PIL import Image
+from tiny_model import encoded, multipart, write_model
+
+MAX_PEAK_MB = 250
+POD_LIMIT_MB = 512 * 2**20 / 1e6
+DOCKERFILE = (CONFIG.parent / "Dockerfile").read_text()
+MALLOC = dict(re.findall(r"(MALLOC_\w+)=(\d+)", DOCKERFILE))
+JSON = "application/json"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """One worker, whose background queue has room for all that the tests send."""
+    folder = tmp_path_factory.mktemp("server")
+    model = write_model(folder / "model.onnx", "aaaaaaaaaaaa")
+    config = write_config(folder, "gunicorn_worker.LINGER_SECONDS = 0")
+    environment = {"MODEL_PATH": str(model), "WEB_CONCURRENCY": "1"} | MALLOC
+    with running(folder, "-c", config, **environment) as server:
+        yield server
+
+
+def peak_mb(server, ask) -> float:
+    """Return the largest memory of the worker, in MB, while ask() runs."""
+    (pid,) = server.workers()
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+    ask()
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024 / 1e6
+
+
+def blank(mode: str, megapixels: float, format: str, **options) -> bytes:
+    side = int((megapixels * 1e6) ** 0.5)
+    return encoded(Image.new(mode, (side, side)), format, **options)
+
+
+def noise(megapixels: float, **options) -> bytes:
+    """Return a JPEG whose size is near the limit of a request, which is the dearest to decode."""
+    side = int((megapixels * 1e6) ** 0.5)
+    pixels = np.random.default_rng(0).integers(0, 255, (side, side), np.uint8)
+    return encoded(Image.fromarray(pixels).convert("RGB"), "JPEG", **options)
+
+
+def strokes(count: int) -> bytes:
+    """Return a PNG of 960x960 with `count` short strokes."""
+    page = np.full((960, 960), 255, np.uint8)
+    for index in range(count):
+        row, column = divmod(index, 12)
+        page[20 + 80 * row : 70 + 80 * row, 30 + 75 * column : 38 + 75 * column] = 0
+    return encoded(Image.fromarray(page), "PNG")
+
+
+def palette_with_alpha(megapixels: float) -> bytes:
+    return blank("P", megapixels, "PNG", transparency=b"\x80" * 256)
+
+
+def inference(images: int) -> dict:
+    tensor = {"name": "image", "datatype": "UINT8", "shape": [images, 28, 28]}
+    return {"inputs": [tensor]}
+
+
+def json_inference(images: int) -> bytes:
+    content = inference(images)
+    content["inputs"][0]["data"] = [0] * (784 * images)
+    return json.dumps(content, separators=(",", ":")).encode()
+
+
+# Pictures just below the limit of their format, which are served, and just above it or far above,
+# which are rejected before they are decoded.
+PICTURES = {
+    "WebP of 5.8 megapixels": (lambda: blank("RGB", 5.8, "WEBP", lossless=True), {422}),
+    "WebP of 16 megapixels": (lambda: blank("RGB", 16, "WEBP", lossless=True), {413}),
+    "WebP with alpha": (lambda: blank("RGBA", 5.8, "WEBP", lossless=True), {422}),
+    "progressive JPEG of 12 megapixels": (
+        lambda: noise(12, progressive=True, quality=2),
+        {200, 422},
+    ),
+    "progressive JPEG of 39 megapixels": (
+        lambda: blank("RGB", 39, "JPEG", progressive=True),
+        {413},
+    ),
+    "baseline JPEG of 39 megapixels": (lambda: blank("RGB", 39, "JPEG"), {422}),
+    "palette PNG with alpha": (lambda: palette_with_alpha(11), {422}),
+    "large palette PNG with alpha": (lambda: palette_with_alpha(39), {413}),
+    "RGBA PNG": (lambda: blank("RGBA", 12.4, "PNG"), {422}),
+    "large RGBA PNG": (lambda: blank("RGBA", 39, "PNG"), {413}),
+    "TIFF": (lambda: blank("RGB", 12.4, "TIFF", compression="tiff_deflate"), {422}),
+    "16-bit PNG": (lambda: blank("I;16", 16, "PNG"), {422}),
+}
+
+
+@pytest.mark.parametrize("case", PICTURES)
+def test_a_large_picture_takes_little_memory(server, case):
+    make, expected = PICTURES[case]
+    data = make()
+    statuses = set()
+    peak = peak_mb(
+        server, lambda: statuses.add(server.ask("POST", "/predict", data, "image/png")[0])
+    )
+    print(f"peak of {case}: {peak:.0f} MB")
+    assert statuses <= expected
+    assert peak < MAX_PEAK_MB
+
+
+@pytest.mark.parametrize("segment", [0, 1])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: blank("RGB", 16, "WEBP", lossless=True),
+        lambda: blank("RGB", 5.8, "WEBP", lossless=True),
+        lambda: strokes(112),
+        lambda: noise(0.5, quality=5),
+    ],
+    ids=["rejected WebP", "WebP", "112 strokes", "noise"],
+)
+def test_32_pictures_in_one_request_take_little_memory(server, make, segment):
+    body, content_type = multipart(*[make()] * 32)
+    statuses = set()
+    path = f"/predict?segment={segment}&details=1&image=1"
+    peak = peak_mb(server, lambda: statuses.add(server.ask("POST", path, body, content_type)[0]))
+    print(f"peak of 32 pictures: {peak:.0f} MB")
+    assert statuses == {200}
+    assert peak < MAX_PEAK_MB
+
+
+@pytest.mark.parametrize(
+    ("make", "path"),
+    [(lambda: blank("L", 5, "PNG"), "/predict"), (lambda: strokes(112), "/predict?segment=1")],
+    ids=["pixels", "digits"],
+)
+def test_pictures_past_the_limit_of_a_request_are_rejected(server, make, path):
+    status, answer = server.ask("POST", path, *multipart(*[make()] * 32))
+    assert status == 200
+    rejected = ["of one request" in each.get("error", "") for each in answer["predictions"]]
+    assert not rejected[0]
+    assert rejected[-5:] == [True] * 5
+
+
+@pytest.mark.parametrize(
+    ("path", "make", "expected"),
+    [
+        ("/predict", lambda: base64_json(noise(11, quality=15)), {200, 422}),
+        ("/predict", lambda: b"[" * 4_000_000, {400}),
+        ("/predict", lambda: b'{"images": [' + b'"",' * 1_300_000 + b'""]}', {400, 413}),
+        ("/v2/models/mnist/infer", lambda: json_inference(1330), {200}),
+        ("/v2/models/mnist/infer", lambda: b'{"inputs": [' + b"{}," * 690_000 + b"{}]}", {400}),
+        ("/v2/models/mnist/infer", lambda: json_inference(4000), {413}),
+    ],
+    ids=["base64", "nested", "many empty", "2 MiB of pixels", "2 MiB of objects", "6 MiB"],
+)
+def test_a_json_body_takes_little_memory(server, path, make, expected):
+    body, statuses = make(), set()
+    peak = peak_mb(server, lambda: statuses.add(server.ask("POST", path, body, JSON)[0]))
+    print(f"peak of JSON: {peak:.0f} MB")
+    assert statuses <= expected
+    assert peak < MAX_PEAK_MB
+
+
+def base64_json(data: bytes) -> bytes:
+    return json.dumps({"image": base64.b64encode(data).decode()}).encode()
+
+
+def bulk_inference(binary_output: bool) -> tuple[bytes, dict[str, str]]:
+    content = inference(10_000)
+    content["inputs"][0]["parameters"] = {"binary_data_size": 7_840_000}
+    content["parameters"] = {"binary_data_output": binary_output}
+    header = json.dumps(content).encode()
+    return header + bytes(7_840_000), {"Inference-Header-Content-Length": str(len(header))}
+
+
+@pytest.mark.parametrize("binary_output", [True, False])
+def test_10000_images_in_one_request_take_little_memory(server, binary_output):
+    body, headers = bulk_inference(binary_output)
+    statuses = set()
+
+    def ask():
+        connection = server.connect()
+        connection.request("POST", "/v2/models/mnist/infer", body, headers)
+        statuses.add(connection.getresponse().status)
+        connection.close()
+
+    peak = peak_mb(server, ask)
+    print(f"peak of 10,000 images: {peak:.0f} MB")
+    assert statuses == {200}
+    assert peak < MAX_PEAK_MB
+
+
+def test_several_heavy_requests_at_once_take_little_memory(server):
+    """One after the other is decoded; all at once they would take over 600 MB."""
+    bodies = [noise(12, progressive=True, quality=2), palette_with_alpha(11)] * 4
+    bodies += [blank("RGB", 5.8, "WEBP", lossless=True)] * 4
+    statuses = set()
+
+    def ask():
+        with ThreadPoolExecutor(len(bodies)) as pool:
+            tasks = [
+                pool.submit(server.ask, "POST", "/predict", body, "image/png") for body in bodies
+            ]
+        statuses.update(task.result()[0] for task in tasks)
+
+    peak = peak_mb(server, ask)
+    print(f"peak of several at once: {peak:.0f} MB")
+    assert statuses <= {200, 422, 503}
+    assert peak < MAX_PEAK_MB
+    # Two workers and gunicorn's own process, of about 30 MB, fit into the Pod.
+    assert 2 * peak + 30 < POD_LIMIT_MB

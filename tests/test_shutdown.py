@@ -1,0 +1,122 @@
+"""Workers that stop or die lose no request that they do not hold, and none that they answer."""
+
+import http.client
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from collections import Counter
+from contextlib import closing
+
+import pytest
+from gunicorn_server import running
+from tiny_model import band, multipart, write_model
+
+CLIENTS = 32
+
+
+@pytest.fixture
+def start(tmp_path):
+    model = write_model(tmp_path / "model.onnx", "aaaaaaaaaaaa")
+    return lambda: running(tmp_path, MODEL_PATH=str(model))
+
+
+def ask_until(server, stopped: threading.Event, outcomes: Counter) -> None:
+    """Ask on a connection that is kept, as long as the server accepts one; count the outcomes.
+
+    A request counts as lost if the connection was accepted and there is no complete response. On a
+    kept connection, a close before any byte of the response is one that clients retry (RFC 9110,
+    section 9.2.2), so it counts separately.
+    """
+    body, content_type = multipart(band(5))
+    while not stopped.is_set():
+        with closing(server.connect()) as connection:
+            try:
+                connection.connect()
+            except ConnectionError:
+                outcomes["not accepted"] += 1
+                return
+            kept = False
+            try:
+                while connection.sock and not stopped.is_set():
+                    connection.request("POST", "/predict", body, {"Content-Type": content_type})
+                    with connection.getresponse() as response:
+                        answer = json.loads(response.read())
+                    outcomes[response.status, answer.get("prediction")] += 1
+                    kept = True
+            except (http.client.HTTPException, ConnectionError) as error:
+                outcomes["closed between requests" if kept else f"lost: {error!r}"] += 1
+
+
+@pytest.mark.parametrize("restart", range(3))
+def test_no_accepted_request_is_lost_when_the_server_is_stopped(start, restart):
+    outcomes, stopped = Counter(), threading.Event()
+    with start() as server:
+        threads = [
+            threading.Thread(target=ask_until, args=(server, stopped, outcomes))
+            for _ in range(CLIENTS)
+        ]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.5)
+        server.process.terminate()
+        assert server.process.wait(15) == 0
+        stopped.set()
+        for thread in threads:
+            thread.join(20)
+    answered = outcomes.pop((200, 5))
+    refused = outcomes.pop("not accepted", 0)
+    assert answered > CLIENTS
+    assert refused <= CLIENTS
+    assert not outcomes, outcomes
+
+
+def test_a_request_in_flight_is_answered_after_sigterm(start):
+    body, content_type = multipart(band(6))
+    with start() as server, closing(server.connect()) as connection:
+        connection.putrequest("POST", "/predict")
+        connection.putheader("Content-Type", content_type)
+        connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body[:100])
+        time.sleep(0.3)  # Until a worker has the request and waits for the rest.
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(3)  # Until the workers only wait for this request.
+        connection.send(body[100:])
+        response = connection.getresponse()
+        assert (response.status, json.loads(response.read())) == (200, {"prediction": 6})
+        assert server.process.wait(15) == 0
+
+
+def test_an_idle_connection_does_not_delay_the_end(start):
+    with start() as server, socket.create_connection(("127.0.0.1", server.port)):
+        time.sleep(0.2)
+        started = time.perf_counter()
+        server.process.terminate()
+        assert server.process.wait(15) == 0
+        # Well below the graceful timeout of 20 s.
+        assert time.perf_counter() - started < 12
+
+
+def test_a_worker_that_is_killed_loses_only_its_own_requests_and_is_replaced(start):
+    outcomes, stopped = Counter(), threading.Event()
+    with start() as server:
+        threads = [
+            threading.Thread(target=ask_until, args=(server, stopped, outcomes)) for _ in range(8)
+        ]
+        server.wait_until(lambda: server.read_log().count("serving model") == 2)
+        for thread in threads:
+            thread.start()
+        time.sleep(0.5)
+        os.kill(server.workers()[0], signal.SIGKILL)
+        server.wait_until(lambda: server.read_log().count("serving model") == 3)
+        time.sleep(0.3)
+        stopped.set()
+        for thread in threads:
+            thread.join(20)
+        assert server.ask("GET", "/healthz")[0] == 200
+    answered = outcomes.pop((200, 5))
+    assert answered > 100
+    # At most the one request that each of the eight clients had sent.
+    assert outcomes.total() <= 8, outcomes
