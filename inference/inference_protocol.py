@@ -9,6 +9,7 @@ length the header Inference-Header-Content-Length gives, followed by the bytes o
 """
 
 import json
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -28,8 +29,10 @@ SERVER_METADATA = {
 MAX_BINARY_BYTES = 8 * 1024 * 1024
 MAX_JSON_BYTES = 2 * 1024 * 1024
 
-
-USAGE = f"The request must be JSON with one input like {json.dumps(INPUT)}, and its data."
+USAGE = (
+    f"The request must be JSON with one input like {json.dumps(INPUT)} and its data, flat or "
+    f"nested integers from 0 to 255, and optionally the output {OUTPUT['name']!r} and an id."
+)
 
 # What reading values of unexpected types and shapes from parsed JSON raises.
 MALFORMED = (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError)
@@ -45,8 +48,13 @@ class Inference(NamedTuple):
 
 def decode_inference(body: bytes, header_length: str | None) -> Inference:
     """Return the request in `body`; abort with 400 if it is not valid, 413 if it is too large."""
+    # Werkzeug silently cuts a body without a Content-Length at the limit.
+    if len(body) >= MAX_BINARY_BYTES:
+        abort(413)
     try:
         end = len(body) if header_length is None else int(header_length)
+        if not 0 <= end <= len(body):
+            abort(400, f"{HEADER_LENGTH} is {end}, but the body has {len(body)} bytes.")
         if end > MAX_JSON_BYTES:
             limit = f"{MAX_JSON_BYTES // 2**20} MiB"
             abort(413, f"The JSON is larger than {limit}: send the images as binary data.")
@@ -55,7 +63,10 @@ def decode_inference(body: bytes, header_length: str | None) -> Inference:
         if (tensor["name"], tensor["datatype"]) != (INPUT["name"], INPUT["datatype"]):
             abort(400, USAGE)
         images = decode_tensor(tensor, body[end:])
-        return Inference(images, request.get("id"), wants_binary(request))
+        identifier = request.get("id")
+        if not isinstance(identifier, str | None):
+            abort(400, USAGE)
+        return Inference(images, identifier, wants_binary(request))
     except MALFORMED:
         abort(400, USAGE)
 
@@ -64,17 +75,24 @@ def decode_tensor(tensor: dict, binary: bytes) -> np.ndarray:
     """Return the images uint8 [N, 28, 28] of an input tensor; abort with 400 on a mismatch."""
     size = tensor.get("parameters", {}).get("binary_data_size", 0)
     if size != len(binary):
-        abort(400, f"binary_data_size is {size}, but {len(binary)} bytes follow the JSON.")
-    if size:
-        values = np.frombuffer(binary, np.uint8)
-    else:
-        values = np.asarray(tensor["data"])
-        if values.dtype.kind not in "iu" or values.min() < 0 or values.max() > 255:
-            abort(400, "The data must be integers from 0 to 255.")
-    shape = tuple(tensor["shape"])
-    if len(shape) != 3 or shape[1:] != (28, 28) or shape[0] * 784 != values.size or not values.size:
-        abort(400, f"The shape {list(shape)} is not [N, 28, 28] of the {values.size} values sent.")
-    return values.astype(np.uint8).reshape(shape)
+        abort(400, f"binary_data_size must be the {len(binary)} bytes that follow the JSON.")
+    values = binary or flat_bytes(tensor["data"])
+    count = len(values) // 784
+    if not count or tensor["shape"] != [count, 28, 28] or len(values) != count * 784:
+        abort(400, f"The shape must be [N, 28, 28], and fit the {len(values)} values sent.")
+    return np.frombuffer(values, np.uint8).reshape(count, 28, 28)
+
+
+def flat_bytes(data: list) -> bytes:
+    """Return flat or nested lists of integers from 0 to 255 as bytes. Raises TypeError, ValueError.
+
+    numpy would also accept strings and floats, and pad all strings to the length of the longest.
+    """
+    while data and isinstance(data[0], list):
+        data = list(chain.from_iterable(data))
+    if set(map(type, data)) - {int}:
+        raise TypeError("The data are not integers.")
+    return bytes(data)
 
 
 def wants_binary(request: dict) -> bool:
@@ -82,9 +100,11 @@ def wants_binary(request: dict) -> bool:
     wanted = request.get("parameters", {}).get("binary_data_output", False)
     for output in request.get("outputs", []):
         if output["name"] != OUTPUT["name"]:
-            abort(400, f"There is no output {output['name']!r}, only {OUTPUT['name']!r}.")
+            abort(400, f"The only output is {OUTPUT['name']!r}.")
         wanted = output.get("parameters", {}).get("binary_data", wanted)
-    return bool(wanted)
+    if not isinstance(wanted, bool):
+        abort(400, "binary_data and binary_data_output must be true or false.")
+    return wanted
 
 
 def encode_inference(

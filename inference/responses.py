@@ -11,7 +11,7 @@ import time
 
 import metrics
 from flask import Flask, Response, current_app, g, request
-from uploads import MAX_REQUEST_BYTES
+from inference_protocol import HEADER_LENGTH
 from werkzeug.exceptions import HTTPException
 
 # Flask's own descriptions of these errors do not say what to do.
@@ -19,8 +19,7 @@ DESCRIPTIONS = {
     400: "The request is malformed or was cut off: send all of it again.",
     404: "There is nothing at this path: POST a picture to /predict, or open / in a browser.",
     405: "This path does not support that method: see /openapi.json.",
-    413: f"The request is larger than {MAX_REQUEST_BYTES // 2**20} MiB: send fewer or smaller "
-    "pictures.",
+    413: "The request is larger than {limit} MiB: send fewer or smaller pictures.",
     500: "The server failed on this request: its log says why.",
 }
 HEADERS = {
@@ -29,6 +28,12 @@ HEADERS = {
     "frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
+}
+# For pages of the origins in CORS_ORIGINS.
+CORS_HEADERS = {
+    "Access-Control-Allow-Methods": "GET, POST",
+    "Access-Control-Allow-Headers": f"Content-Type, X-Request-ID, {HEADER_LENGTH}",
+    "Access-Control-Expose-Headers": f"X-Request-ID, {HEADER_LENGTH}",
 }
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -40,7 +45,8 @@ def add_common_behaviour(app: Flask) -> None:
     app.after_request(add_headers)
     app.after_request(count_request)
     # Origins, separated by commas, whose pages may call this server; none by default.
-    app.config["CORS_ORIGINS"] = os.environ.get("CORS_ORIGINS", "").replace(" ", "").split(",")
+    origins = os.environ.get("CORS_ORIGINS", "").split(",")
+    app.config["CORS_ORIGINS"] = {origin.strip() for origin in origins} - {""}
 
 
 def json_response(content: dict, status: int = 200) -> Response:
@@ -52,7 +58,8 @@ def error_response(error: HTTPException) -> Response:
     """Return {"error": "..."}, with the description given to abort() or one of DESCRIPTIONS."""
     description = error.description
     if description == type(error).description:
-        description = DESCRIPTIONS.get(error.code, description)
+        limit = (request.max_content_length or 0) // 2**20
+        description = DESCRIPTIONS.get(error.code, description).format(limit=limit)
     response = error.get_response()
     response.data = json.dumps({"error": description}) + "\n"
     response.mimetype = "application/json"
@@ -70,13 +77,12 @@ def add_headers(response: Response) -> Response:
     """Add the security headers, the request id and, for a configured origin, those of CORS."""
     response.headers.extend(HEADERS)
     response.headers["X-Request-ID"] = g.request_id
-    origin, allowed = request.headers.get("Origin"), current_app.config["CORS_ORIGINS"]
-    if origin and (origin in allowed or "*" in allowed):
-        response.headers["Access-Control-Allow-Origin"] = origin
-        response.headers["Access-Control-Allow-Methods"] = "GET, POST"
-        response.headers["Access-Control-Allow-Headers"] = "Content-Type, X-Request-ID"
-        response.headers["Access-Control-Expose-Headers"] = "X-Request-ID"
+    if origins := current_app.config["CORS_ORIGINS"]:
+        origin = request.headers.get("Origin")
         response.vary.add("Origin")
+        if origin and (origin in origins or "*" in origins):
+            response.headers["Access-Control-Allow-Origin"] = origin
+            response.headers.extend(CORS_HEADERS)
     return response
 
 
