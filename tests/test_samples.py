@@ -1,4 +1,4 @@
-"""The pictures that the README sends are read as it says, by the model of a short training."""
+"""The pictures that the README sends are read as it says, by a briefly trained model."""
 
 import pytest
 from app import create_app
@@ -27,4 +27,4 @@ def test_the_samples_show_every_digit():
 
 def test_the_house_number_is_read_left_to_right(client):
     answer = send(client, ROOT / "samples" / "house-number.png", "?segment=1")
-    assert answer["predictions"] == [4, 2]
+    assert [digit["prediction"] for digit in answer["digits"]] == [4, 2]
