@@ -2,7 +2,7 @@
 # kubectl and Helm. Settings: PORT (5000), MNIST_MIRROR, TORCH_INDEX (see training/install.sh).
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: run test testing-images bench fuzz images cluster cluster-down e2e clean
+.PHONY: run test testing-images bench evaluate fuzz images cluster cluster-down e2e clean
 
 run: .venv/run
 	@scripts/run.sh
@@ -14,6 +14,10 @@ test: .venv/test
 
 testing-images: .venv/run
 	$(BIN)/python training/testing_images.py
+
+# MODEL and FOLDER (DIGIT/NAME.png instead of MNIST's test set) can be set.
+evaluate: .venv/run
+	$(BIN)/python training/evaluate.py $(or $(MODEL),artifacts/model.onnx) $(FOLDER) --plots artifacts
 
 bench: .venv/test
 	$(if $(BENCH_PEERS),$(BIN)/pip install --quiet --requirement tests/peers/requirements.txt)
@@ -39,7 +43,14 @@ e2e:
 clean:
 	rm -rf .venv artifacts
 
-.venv/run: training/requirements.txt training/install.sh inference/requirements.txt
+# Changes only if TORCH_INDEX does, so that packages are installed again for another build of torch.
+.venv/torch-index: FORCE
+	@mkdir -p .venv
+	@echo '$(if $(filter undefined,$(origin TORCH_INDEX)),default,$(TORCH_INDEX))' | cmp -s - $@ || \
+	  echo '$(if $(filter undefined,$(origin TORCH_INDEX)),default,$(TORCH_INDEX))' > $@
+FORCE:
+
+.venv/run: .venv/torch-index training/requirements.txt training/install.sh inference/requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	@echo "Installing packages into .venv, which takes some minutes the first time"
 	@$(PYTHON) -m venv .venv

@@ -1,21 +1,32 @@
 #!/usr/bin/env bash
-# Trains a model unless there is one, and serves it until Ctrl-C (make run). Setting: PORT (5000).
+# Trains a model if there is none, and serves it until Ctrl-C (make run).
+# Settings: PORT (5000), OUTPUT_DIR (artifacts), DATASET and the other settings of train.py.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=.venv/bin/python
-export MODEL_PATH=artifacts/model.onnx PORT=${PORT:-5000}
+export OUTPUT_DIR=${OUTPUT_DIR:-artifacts} PORT=${PORT:-5000}
+export MODEL_PATH=$OUTPUT_DIR/model.onnx
 
-if [[ -f $MODEL_PATH ]]; then
-  echo "$MODEL_PATH is there already: serving it (delete it to train anew)"
+trained_on=$($python training/published.py "$MODEL_PATH")
+if [[ -n $trained_on && $trained_on != synthetic ]] || [[ -n $trained_on && ${DATASET:-} == synthetic ]]; then
+  echo "Serving $MODEL_PATH, which exists already (delete it to train again)"
 else
   code=0
   $python training/train.py || code=$?
-  if ((code == 65 || code == 69)); then
-    echo "No mirror has MNIST: going on with digits of our own drawing (--dataset synthetic)"
+  # An unreachable public mirror is expected on some networks. Wrong data, or a mirror that somebody
+  # has chosen, must not be replaced by drawn digits silently.
+  if ((code == 69)) && [[ -z ${MNIST_MIRROR:-} ]]; then
     code=0
-    $python training/train.py --dataset synthetic || code=$?
+    if [[ $trained_on == synthetic ]]; then
+      echo "MNIST is still not available: serving the model that was trained on synthetic digits"
+    else
+      echo "MNIST is not available: training on synthetic digits until it is"
+      $python training/train.py --dataset synthetic || code=$?
+    fi
+  elif ((code != 0)); then
+    echo "Training failed. DATASET=synthetic make run trains without a download." >&2
   fi
   ((code == 0)) || exit "$code"
 fi
-echo "Serving on http://localhost:$PORT (Ctrl-C ends it)"
+echo "Serving on http://localhost:$PORT (Ctrl-C stops it)"
 exec .venv/bin/gunicorn -c inference/gunicorn.conf.py

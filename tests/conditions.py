@@ -278,7 +278,7 @@ def load_digits(directory: Path, count: int) -> tuple[str, np.ndarray, np.ndarra
     """MNIST's test images, evenly spread over the file; synthetic digits where there are none."""
     archive = directory / "t10k-images-idx3-ubyte.gz"
     if not archive.exists():
-        from synthetic import draw_digits
+        from drawing.synthetic import draw_digits
 
         return ("synthetic digits", *draw_digits(count, seed=99))
     from mnist import read_idx

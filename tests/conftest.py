@@ -5,7 +5,6 @@ Real MNIST is used where it can be had locally: archives in data/mnist, or MNIST
 
 import gzip
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,15 +14,27 @@ from pathlib import Path
 # Before onnxruntime is imported anywhere: it would report each process to its makers.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
+import dataset
 import mnist
 import numpy as np
 import pytest
+import torch
 import train
+from drawing.synthetic import draw_digits
 from gunicorn_server import running
 
 ROOT = Path(__file__).resolve().parent.parent
 TRAINING_VARIABLES = {
-    *("DATASET", "DATA_DIR", "OUTPUT_DIR", "EPOCHS", "SEED", "MIN_ACCURACY", "MNIST_MIRROR")
+    *(
+        "DATASET",
+        "DATA_DIR",
+        "OUTPUT_DIR",
+        "EPOCHS",
+        "SEED",
+        "MIN_ACCURACY",
+        "MNIST_MIRROR",
+        "REPLACE",
+    )
 }
 
 
@@ -38,7 +49,7 @@ def start_training(folder: Path, *flags: str) -> subprocess.Popen:
     inherited = {name: text for name, text in os.environ.items() if name not in TRAINING_VARIABLES}
     return subprocess.Popen(
         [sys.executable, ROOT / "training" / "train.py", "--output-dir", folder, *flags],
-        env=inherited,
+        env={**inherited, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -54,19 +65,39 @@ def trained(folder: Path, *flags: str) -> Path:
 
 
 @pytest.fixture
-def main(monkeypatch) -> Iterator[Callable[..., int]]:
-    """main(*flags): train.main() in this process, with nothing set from outside; its exit code."""
+def main(monkeypatch) -> Callable[..., int]:
+    """main(*flags): train.main in this process, with nothing set from outside; its exit code."""
     for name in TRAINING_VARIABLES - {"MNIST_MIRROR"}:
         monkeypatch.delenv(name, raising=False)
-    handlers = {number: signal.getsignal(number) for number in train.ENDING_SIGNALS}
 
     def run(*flags: str) -> int:
-        monkeypatch.setattr("sys.argv", ["train.py", *flags])
-        return train.main()
+        with pytest.raises(SystemExit) as exited:
+            train.main(flags, "train.py")
+        return exited.value.code
 
-    yield run
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
+    return run
+
+
+def small_data(*_args) -> dataset.Dataset:
+    """1,280 digits to train on, which is five batches, and a few to test."""
+    parts = [draw_digits(count, seed) for seed, count in enumerate((1280, 200, 200))]
+    return dataset.Dataset(*(torch.from_numpy(array) for pair in parts for array in pair))
+
+
+@pytest.fixture
+def train_small(main, monkeypatch, tmp_path):
+    """train_small(*flags) is main() on small_data, into tmp_path / "out"; gives the exit code."""
+    monkeypatch.setattr(dataset, "load", small_data)
+    flags = ("--output-dir", str(tmp_path / "out"), "--epochs", "2", "--min-accuracy", "0")
+    return lambda *more: main(*flags, *more)
+
+
+def weights(folder):
+    return torch.load(folder / "mnist_cnn.pt", weights_only=True)
+
+
+def same(one, other):
+    return all(torch.equal(one[name], other[name]) for name in one)
 
 
 @pytest.fixture(scope="session")

@@ -71,7 +71,7 @@ train_on_the_labelled_node() {
 
 stop_training_in_the_middle() {
   kubectl apply -f manifests/model-pvc.yaml -f manifests/train-pod-affinity-mount.yaml >/dev/null
-  wait_for 600 "it trains" contains "epoch 1.0/" kubectl logs mnist-train-affinity-mount
+  wait_for 600 "it trains" contains "epoch 1/" kubectl logs mnist-train-affinity-mount
   kubectl delete pod mnist-train-affinity-mount >/dev/null
   note "deleted in the middle"
 }
@@ -139,7 +139,7 @@ evict_the_job_and_pick_its_model_up() {
   servers=$(server_containers)
   # Another seed, or the same training would end in the same model.
   kubectl set env --local -f manifests/train-job.yaml SEED=7 --output yaml | kubectl apply -f - >/dev/null
-  wait_for 600 "the Job trains" contains "epoch 1.0/" kubectl logs job/mnist-train-job
+  wait_for 600 "the Job trains" contains "epoch 1/" kubectl logs job/mnist-train-job
   kubectl drain "$worker" --pod-selector batch.kubernetes.io/job-name=mnist-train-job --delete-emptydir-data >/dev/null 2>&1
   kubectl uncordon "$worker" >/dev/null
   kubectl wait --for condition=Complete job/mnist-train-job --timeout 10m >/dev/null

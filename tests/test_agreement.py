@@ -11,6 +11,7 @@ import subprocess
 
 import mnist
 import pytest
+import train
 import yaml
 from app import create_app
 from manifest_files import (
@@ -25,7 +26,6 @@ from manifest_files import (
     is_patch,
     name_of,
 )
-from options import parse_options
 
 DEPLOYMENT, SERVICE = INFERENCE["Deployment"], INFERENCE["Service"]
 SERVER = DEPLOYMENT["spec"]["template"]["spec"]["containers"][0]
@@ -162,9 +162,8 @@ def test_every_setting_that_docs_and_e2e_give_to_training_is_read_by_it(monkeypa
     assert given == {*settings, *mirror}
     for name, value in (settings | mirror).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("sys.argv", ["train.py"])
-    options = parse_options("")
-    assert {name: str(getattr(options, name.lower())) for name in settings} == settings
+    options = train.main.make_context("train.py", []).params
+    assert {name: str(options[name.lower()]) for name in settings} == settings
     assert mnist.mirrors()[0] == mirror["MNIST_MIRROR"]
 
 

@@ -7,7 +7,7 @@ the briefly trained models of conftest.py) less two standard deviations. `make b
 import numpy as np
 import pytest
 from conditions import CONDITIONS, accuracy, load_digits, normalised
-from synthetic import draw_digits
+from drawing.synthetic import draw_digits
 
 COUNT, MNIST_COUNT = 30, 100
 

@@ -5,12 +5,12 @@ import time
 import numpy as np
 import pytest
 from conditions import PAGE, encode, light, paint, pen, place, ruled, texture
+from drawing.synthetic import draw_digits
 from image import ImageError, read_image
 from ink import is_dark_on_light, otsu_threshold
 from normalise import SIDE, segment, stroke_width, to_mnist
 from pieces import bounds, connected_components
 from PIL import Image
-from synthetic import draw_digits
 
 
 @pytest.fixture(scope="module")

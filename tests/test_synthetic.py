@@ -1,10 +1,8 @@
 """The digits and non-digits that our own code draws."""
 
-import non_digits
 import numpy as np
 import pytest
-import strokes
-import synthetic
+from drawing import non_digits, strokes, synthetic
 
 
 @pytest.fixture(scope="module")
@@ -102,26 +100,18 @@ def test_non_digits_are_images_and_come_again_with_the_seed(held_out):
 
 
 def test_no_sign_is_both_trained_on_and_held_out():
-    assert not set(non_digits.TRAINING_SIGNS) & set(non_digits.HELD_OUT_SIGNS)
+    assert not set(non_digits.TRAINING_SIGNS) & set(
+        non_digits.RESEMBLING_SIGNS + non_digits.UNSEEN_SIGNS
+    )
 
 
-def test_held_out_kinds_are_drawn_only_when_asked_for(monkeypatch):
-    drawn = []
-    kinds = [name for name in vars(non_digits) if name.startswith("draw_")]
-    for name in {"draw", *kinds} - {"draw_non_digits"}:
-
-        def record(*arguments, name=name):
-            drawn.append((name, arguments[0]) if name == "draw" else (name,))
-            return np.zeros((arguments[-2], 28, 28), np.uint8)
-
-        monkeypatch.setattr(non_digits, name, record)
-    non_digits.draw_non_digits(100, seed=1)
-    training = set(drawn)
-    drawn.clear()
-    non_digits.draw_non_digits(100, seed=1, held_out=True)
-    assert len(training) == 6
-    assert len(set(drawn)) == 2
-    assert not training & set(drawn)
+def test_every_unseen_kind_is_drawn_and_none_of_them_is_a_training_image():
+    kinds = non_digits.draw_unseen_kinds(50, seed=1)
+    assert len(kinds) == 3
+    training = {image.tobytes() for image in non_digits.draw_non_digits(2000, seed=1)}
+    for images in kinds.values():
+        assert (images.shape, images.dtype) == ((50, 28, 28), np.uint8)
+        assert not training & {image.tobytes() for image in images}
 
 
 def test_a_blank_picture_is_among_the_non_digits():

@@ -46,7 +46,9 @@ def model_bytes(version: str | None, **changes) -> bytes:
         graph.input[0].name = graph.node[0].input[0] = changes["input"]
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     if version:
-        helper.set_model_props(model, {"model_version": version, "dataset": "bands"})
+        helper.set_model_props(
+            model, {"model_version": version, "dataset": changes.get("dataset", "bands")}
+        )
     return model.SerializeToString()
 
 

@@ -1,34 +1,69 @@
-"""checkpoint.pt: what an interrupted training needs to end as if it had never stopped."""
+"""Checkpoints, from which an interrupted run continues as if it had never stopped."""
 
+import hashlib
 import io
+import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from files import write_atomically
 from torch import nn
 
+# Everything that decides what the weights become. publish.py and the plots come afterwards.
+SOURCES = ("train.py", "dataset.py", "network.py", "augment.py", "drawing/*.py")
 
-def save(path: Path, run: str, step: int, network: nn.Module, sgd: torch.optim.Optimizer) -> None:
-    """Keep weights, momentum and step; `run` names the options that the weights depend on."""
+Build = Callable[[], tuple[nn.Module, torch.optim.Optimizer]]
+
+
+def run_id(options: dict[str, object]) -> str:
+    """Twelve hex digits for a run: its options, the training code and the version of torch."""
+    digest = hashlib.sha256(json.dumps([options, torch.__version__], sort_keys=True).encode())
+    folder = Path(__file__).parent
+    for pattern in SOURCES:
+        for path in sorted(folder.glob(pattern)):
+            digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def path_of(folder: Path, run: str) -> Path:
+    """The checkpoint of a run; its name contains the run, so runs never overwrite each other."""
+    return folder / f"checkpoint-{run}.pt"
+
+
+def save(
+    path: Path, step: int, network: nn.Module, optimizer: torch.optim.Optimizer, history: list[dict]
+) -> None:
+    """Store the state after `step` steps, and the metrics of the epochs so far; raises OSError."""
     buffer = io.BytesIO()
-    state = {"run": run, "step": step, "network": network.state_dict(), "sgd": sgd.state_dict()}
-    torch.save(state, buffer)
+    state = {"step": step, "network": network.state_dict(), "optimizer": optimizer.state_dict()}
+    torch.save({**state, "history": history}, buffer)
     write_atomically(path, buffer.getvalue())
 
 
-def resume(path: Path, run: str, network: nn.Module, sgd: torch.optim.Optimizer) -> int:
-    """Load the state into network and optimizer; the step to go on from, 0 when there is none."""
-    if not path.exists():
-        return 0
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        if state["run"] == run:
+def resume(
+    path: Path, build: Build
+) -> tuple[nn.Module, torch.optim.Optimizer, int, list[dict[str, float]]]:
+    """The network, the optimizer, the number of steps done and the metrics so far.
+
+    A missing or unusable checkpoint gives what build() returns, zero steps and no metrics.
+    """
+    if path.exists():
+        network, optimizer = build()
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
             network.load_state_dict(state["network"])
-            sgd.load_state_dict(state["sgd"])
-            return state["step"]
-        problem = "belongs to a run with other options"
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError):
-        problem = "cannot be read"
-    print(f"{path} {problem}: training from the start", flush=True)
-    return 0
+            optimizer.load_state_dict(state["optimizer"])
+            return network, optimizer, int(state["step"]), list(state["history"])
+        except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError):
+            print(f"{path} cannot be used: training from the start", flush=True)
+    # load_state_dict may have modified part of the first network before it failed.
+    return *build(), 0, []
+
+
+def report_others(folder: Path, path: Path) -> None:
+    """Mention the checkpoints of other runs: they are kept, and only their owner can decide."""
+    for other in sorted(folder.glob("checkpoint-*.pt")):
+        if other != path:
+            print(f"keeping {other}, which belongs to a run with other options or code", flush=True)

@@ -1,15 +1,15 @@
-"""Images to train, calibrate and test with: MNIST, or digits drawn by our own code."""
+"""The images: MNIST or drawn digits, split into training, held-out and test images."""
 
 from pathlib import Path
 from typing import NamedTuple
 
 import mnist
 import torch
-from synthetic import draw_digits
+from drawing.synthetic import draw_digits
 from torch import Tensor
 
 NAMES = ("mnist", "synthetic")
-HELD_OUT = 5_000  # of the training images, for the temperature
+HELD_OUT = 5_000  # of the training images, for every decision about the model
 SYNTHETIC_TRAIN, SYNTHETIC_TEST = 40_000, 5_000
 
 
@@ -25,7 +25,10 @@ class Dataset(NamedTuple):
 
 
 def load(name: str, folder: Path, seed: int) -> Dataset:
-    """`folder` keeps MNIST's archives, `seed` draws the synthetic digits; mnist.DownloadError."""
+    """Load a dataset by its name; raises mnist.DownloadError.
+
+    `folder` has the MNIST archives, and `seed` decides which synthetic digits are drawn.
+    """
     if name == "mnist":
         images, labels, test, test_labels = mnist.load(folder)
     else:

@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import http.client
 import os
+import ssl
 import sys
 import time
 import urllib.error
@@ -17,11 +18,18 @@ import urllib.request
 from pathlib import Path
 
 import numpy as np
-from files import write_atomically
-from torchvision.datasets import MNIST
+from files import locked, remove_temporary_files, write_atomically
 
-ARCHIVES = dict(MNIST.resources)  # file name -> MD5 of the archive, train before test
-PUBLIC_MIRRORS = tuple(MNIST.mirrors)
+ARCHIVES = {  # file name and MD5 of the archive, train before test
+    "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+    "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+    "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+    "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+}
+PUBLIC_MIRRORS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "http://yann.lecun.com/exdb/mnist/",
+)
 ATTEMPTS = 3
 BACKOFF_SECONDS = 0.5  # doubled after every attempt
 READ_TIMEOUT_SECONDS = 15
@@ -30,12 +38,12 @@ MAX_ARCHIVE_BYTES = 32 << 20
 
 
 class DownloadError(Exception):
-    """No mirror gave an archive; `temporary` says that trying again later may help."""
+    """MNIST is not available. `temporary` means that trying again later may help."""
 
-    def __init__(self, message: str, temporary: bool):
+    def __init__(self, message: str, temporary: bool, exit_code: int | None = None):
         super().__init__(message)
         self.temporary = temporary
-        self.exit_code = os.EX_UNAVAILABLE if temporary else os.EX_DATAERR
+        self.exit_code = exit_code or (os.EX_UNAVAILABLE if temporary else os.EX_DATAERR)
 
 
 def mirrors() -> list[str]:
@@ -43,7 +51,8 @@ def mirrors() -> list[str]:
     own = [url.strip() for url in os.environ.get("MNIST_MIRROR", "").split(",") if url.strip()]
     for url in own:
         if not url.startswith(("http://", "https://")):
-            raise DownloadError(f"MNIST_MIRROR: {url!r} is not an http(s) URL", temporary=False)
+            problem = f"MNIST_MIRROR: {url!r} must start with http:// or https://"
+            raise DownloadError(problem, temporary=False, exit_code=2)
     return [url.rstrip("/") + "/" for url in (*own, *PUBLIC_MIRRORS)]
 
 
@@ -98,7 +107,8 @@ def fetch(url: str, expected_md5: str) -> bytes:
             error.close()
         except (OSError, http.client.HTTPException) as error:
             reason = getattr(error, "reason", error)
-            failure = DownloadError(str(reason) or type(reason).__name__, temporary=True)
+            temporary = not isinstance(reason, ssl.SSLCertVerificationError)
+            failure = DownloadError(str(reason) or type(reason).__name__, temporary)
         if not failure.temporary:
             break
     raise failure
@@ -121,22 +131,30 @@ def fetch_from_any(name: str, bases: list[str], folder: Path) -> tuple[bytes, st
     )
 
 
+def is_official(path: Path) -> bool:
+    """Whether the file exists and is the official archive of its name."""
+    return path.exists() and md5(path.read_bytes()) == ARCHIVES[path.name]
+
+
 def ensure_archives(folder: Path) -> None:
-    """Make `folder` hold the four checked archives; raises DownloadError or OSError."""
+    """Make `folder` hold the four verified archives; raises DownloadError or OSError."""
+    bases = mirrors()
+    if all(is_official(folder / name) for name in ARCHIVES):
+        return
     folder.mkdir(parents=True, exist_ok=True)
-    bases = None
-    for name, expected_md5 in ARCHIVES.items():
-        path = folder / name
-        if path.exists():
-            if md5(path.read_bytes()) == expected_md5:
+    with locked(folder / ".download.lock"):
+        remove_temporary_files(folder)
+        for name in ARCHIVES:
+            path = folder / name
+            if is_official(path):
                 continue
-            print(f"{path} is not the official archive: downloading it anew", flush=True)
-        bases = bases or mirrors()
-        body, base = fetch_from_any(name, bases, folder)
-        write_atomically(path, body)
-        print(f"downloaded {name} from {base}", flush=True)
-        # The mirror that worked goes first, so that a dead one is waited for once only.
-        bases = [base, *(other for other in bases if other != base)]
+            if path.exists():
+                print(f"{path} is not the official archive: downloading it again", flush=True)
+            body, base = fetch_from_any(name, bases, folder)
+            write_atomically(path, body)
+            print(f"downloaded {name} from {base}", flush=True)
+            # Start with the mirror that worked, so that an unreachable one delays only one file.
+            bases.sort(key=lambda other: other != base)
 
 
 def read_idx(path: Path) -> np.ndarray:
@@ -158,4 +176,5 @@ if __name__ == "__main__":
     try:
         ensure_archives(Path(sys.argv[1] if len(sys.argv) > 1 else "data/mnist"))
     except (DownloadError, OSError) as error:
-        sys.exit(f"mnist: {error}")
+        print(f"mnist: {error}", file=sys.stderr)
+        sys.exit(getattr(error, "exit_code", os.EX_IOERR))

@@ -4,7 +4,7 @@ Each digit has several templates, the ways people write it; strokes.py writes th
 """
 
 import numpy as np
-from strokes import SIDE, draw
+from drawing.strokes import SIDE, draw
 
 # One line per way of writing the digit. Points are x,y in percent of the digit's height, y down,
 # joined by a smooth curve; * is a sharp corner, | lifts the pen. Points written alike move alike.

@@ -1,11 +1,11 @@
-"""Pictures that are no digit, in the digits' own form, so that a model can learn to doubt.
+"""Images that are not digits, in the same form as digits, to train and measure rejection.
 
 Outlier exposure (Hendrycks, Mazeika, Dietterich 2019, Deep Anomaly Detection with Outlier Exposure,
 section 3): train on some kinds with an even answer, measure on kinds that were never trained on.
 """
 
 import numpy as np
-from strokes import SIDE, draw, render
+from drawing.strokes import SIDE, draw, render
 
 # Templates as strokes.py reads them. No letter that can be taken for a digit: no O I l S Z B G q.
 TRAINING_SIGNS = (
@@ -39,12 +39,15 @@ TRAINING_SIGNS = (
     "0,80 20,10* 40,80* 60,10* 80,80",  # zigzag
 )
 SCRIBBLES = ((1, 10), (1, 14), (2, 6), (4, 4))  # strokes, and points in each
-HELD_OUT_SIGNS = (
+# Lower-case letters that resemble the trained capitals H, K, M and N.
+RESEMBLING_SIGNS = (
     "6,0 6,100 | 6,66 28,46 50,56 54,100",  # h
     "6,0 6,100 | 50,40 6,70* 56,100",  # k
     "4,40 4,100 | 4,60 24,42 36,60 36,100 | 36,60 58,42 70,60 70,100",  # m
-    "0,100 0,70* 35,70* 35,35* 70,35* 70,0* 100,0",  # stairs
     "6,40 6,100 | 6,62 28,44 52,54 56,100",  # n
+)
+UNSEEN_SIGNS = (
+    "0,100 0,70* 35,70* 35,35* 70,35* 70,0* 100,0",  # stairs
     "0,2 70,2 | 8,50 62,50 | 0,98 70,98",  # Xi
     "0,96 22,96* 6,50 22,8 56,8 72,50 56,96* 80,96",  # Omega
     "40,0 40,100 | 4,16 6,52 40,64 74,52 76,16",  # Psi
@@ -128,7 +131,7 @@ def draw_non_digits(count: int, seed: int, held_out: bool = False) -> np.ndarray
     """
     rng = np.random.default_rng([seed, held_out])
     if held_out:
-        kinds = [(draw, HELD_OUT_SIGNS)] * 6 + [(draw_patterns,)]
+        kinds = [(draw, RESEMBLING_SIGNS + UNSEEN_SIGNS)] * 6 + [(draw_patterns,)]
     else:
         kinds = [(draw, TRAINING_SIGNS)] * 7
         kinds += [(draw_scribbles, *scribble) for scribble in SCRIBBLES]
@@ -137,3 +140,13 @@ def draw_non_digits(count: int, seed: int, held_out: bool = False) -> np.ndarray
     parts = np.array_split(np.arange(count), len(kinds))
     images = [kind(*of, len(part), rng) for (kind, *of), part in zip(kinds, parts, strict=True)]
     return rng.permutation(np.concatenate(images))
+
+
+def draw_unseen_kinds(count: int, seed: int) -> dict[str, np.ndarray]:
+    """`count` images uint8 [count, 28, 28] of each kind of non-digit that is never trained on."""
+    rng = np.random.default_rng(seed)
+    return {
+        "letters similar to trained ones (h, k, m, n)": draw(RESEMBLING_SIGNS, count, rng),
+        "letters and shapes unlike the trained ones": draw(UNSEEN_SIGNS, count, rng),
+        "checkers, stripes and rings": draw_patterns(count, rng),
+    }

@@ -1,0 +1,31 @@
+"""SIGTERM and SIGINT: end at once, or finish the current step first."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def end_at_once() -> None:
+    """From now on, SIGTERM and SIGINT end the process with 128 + N, also if it is PID 1.
+
+    The kernel drops these signals for PID 1 as long as there is no handler.
+    """
+    for number in ENDING_SIGNALS:
+        signal.signal(number, lambda number, _frame: os._exit(128 + number))
+
+
+@contextmanager
+def noted() -> Iterator[list[int]]:
+    """Inside the block, SIGTERM and SIGINT only extend the list, so that a step can be finished."""
+    received: list[int] = []
+    previous = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
+    for number in ENDING_SIGNALS:
+        signal.signal(number, lambda number, _frame: received.append(number))
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
