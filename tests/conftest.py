@@ -115,12 +115,13 @@ def server(serve, model_file) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="session")
+# Not for the whole session: Playwright keeps an event loop running, which disturbs other tests.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A running Chromium. Without one, the tests of the page fail in CI and are skipped elsewhere."""
+    """A running Chromium. If it is missing, tests of the page fail in CI and are skipped elsewhere."""
     if not find_chromium():
-        missing = "Chromium is missing: install the package chromium, or set CHROMIUM to its path"
-        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
+        stop = pytest.fail if os.environ.get("CI") else pytest.skip
+        stop("Chromium is missing: install the package chromium, or set CHROMIUM to its path")
     with chromium() as browser:
         yield browser
 
