@@ -118,7 +118,7 @@ def server(serve, model_file) -> Iterator[str]:
 # Not for the whole session: Playwright keeps an event loop running, which disturbs other tests.
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A running Chromium. If it is missing, tests of the page fail in CI and are skipped elsewhere."""
+    """A running Chromium. Without one, the tests that use it fail in CI and skip elsewhere."""
     if not find_chromium():
         stop = pytest.fail if os.environ.get("CI") else pytest.skip
         stop("Chromium is missing: install the package chromium, or set CHROMIUM to its path")
