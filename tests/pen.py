@@ -92,7 +92,7 @@ def upload(page: Page, name: str, content: bytes) -> None:
 def expect_answer(page: Page, digits: str) -> None:
     """Wait for the final answer, such as "7" or "4 2", which only comes with the pen lifted."""
     expect(page.locator("#bars")).to_have_attribute("aria-busy", "false")
-    expect(page.locator("#spoken")).to_have_text(re.compile(rf"^{digits}, .*% sure$"))
+    expect(page.locator("#spoken")).to_have_text(re.compile(rf"^{digits}, .*\d%"))
     expect(page.locator("#digit")).to_have_text(digits.replace(" ", ""))
 
 

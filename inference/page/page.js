@@ -243,7 +243,7 @@ function show(answer, final) {
 
 function describeConfidence(digits) {
   const lowest = percent(Math.min(...digits.map(digit => digit.confidence)));
-  return digits.length > 1 ? `each at least ${lowest} sure` : `${lowest} sure`;
+  return digits.length > 1 ? `lowest confidence: ${lowest}` : `${lowest} sure`;
 }
 
 function describeAnswer(digits) {
