@@ -2,6 +2,7 @@
 
 import json
 import tarfile
+import zlib
 
 import mnist
 import numpy as np
@@ -37,6 +38,10 @@ def test_corrections_are_downloaded_as_a_tar_file_that_reads_as_mnist(page, tmp_
         assert archive.getnames() == [IMAGES, LABELS]
         assert [member.mode for member in archive] == [0o644, 0o644]
         archive.extractall(tmp_path, filter="data")
+    for name in (IMAGES, LABELS):
+        stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)  # gzip
+        stream.decompress((tmp_path / name).read_bytes())
+        assert (stream.eof, stream.unused_data) == (True, b""), name
     assert mnist.read_idx(tmp_path / LABELS).tolist() == labels
     assert np.array_equal(mnist.read_idx(tmp_path / IMAGES), np.stack(pictures))
 
