@@ -1,7 +1,7 @@
-"""Takes the README's pictures from a running server, into docs/img/.
+"""Takes the screenshots of the README from a running server, and saves them in docs/img.
 
-python docs/screenshots.py http://localhost:5000      (from the repository's root)
-Needs Playwright's Python package and a Chromium (on the PATH, or named by CHROMIUM).
+python docs/screenshots.py http://localhost:5000      (from the root of the repository)
+Needs the packages of requirements-dev.txt and Chromium, on the PATH or named by CHROMIUM.
 """
 
 import base64
@@ -11,21 +11,20 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from pen import chromium, draw  # noqa: E402
+from pen import PHONE, chromium, draw, expect_answer  # noqa: E402
 
 FOLDER = Path(__file__).with_name("img")
 SAMPLE = Path("samples/digits/7.png")
 DESKTOP = {"viewport": {"width": 1100, "height": 760}}
-PHONE = {"viewport": {"width": 375, "height": 812}, "device_scale_factor": 2, "has_touch": True}
 PICTURES = {
     "page.png": (7, DESKTOP),
     "page-dark.png": (5, {**DESKTOP, "color_scheme": "dark"}),
-    "page-phone.png": (3, {**PHONE, "is_mobile": True}),
+    "page-phone.png": (3, {**PHONE, "device_scale_factor": 2}),
 }
 
 
 def request_html(base: str) -> str:
-    """A sample beside the curl command that sends it and the answer that really came."""
+    """Return HTML with a sample, the curl command that sends it, and the server's answer."""
     command = ["curl", "-s", "-X", "POST", "-F", f"file=@{SAMPLE}", f"{base}/predict"]
     answer = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     picture = base64.b64encode(SAMPLE.read_bytes()).decode()
@@ -39,7 +38,7 @@ def request_html(base: str) -> str:
 
 
 def main(base: str) -> None:
-    """Save a request with its answer, and the page after one digit was drawn in each look."""
+    """Save a request with its answer, and the page with a digit in each of PICTURES."""
     FOLDER.mkdir(exist_ok=True)
     with chromium() as browser:
         page = browser.new_page(viewport={"width": 1100, "height": 198}, device_scale_factor=2)
@@ -49,9 +48,9 @@ def main(base: str) -> None:
             page = browser.new_page(**options)
             page.goto(base)
             draw(page, digit)
-            page.locator("#spoken:not(:empty)").wait_for(state="attached")
+            expect_answer(page, str(digit))
             page.evaluate("scrollTo(0, 0)")
-            page.wait_for_timeout(300)  # the bars move for 150 ms
+            page.wait_for_timeout(300)  # The bars are animated for 150 ms.
             page.screenshot(path=FOLDER / name, full_page=True)
             print(FOLDER / name)
 

@@ -1,0 +1,171 @@
+"""Drawing on the page in a real Chromium, against a real server."""
+
+import re
+
+import numpy as np
+import pytest
+from pen import (
+    PHONE,
+    STROKES,
+    draw,
+    expect_answer,
+    expect_no_answer,
+    model_input,
+    on_paper,
+    photo,
+)
+from playwright.sync_api import expect
+from tiny_model import encoded
+
+LATE = {
+    "prediction": 0,
+    "confidence": 1,
+    "probabilities": [1] + [0] * 9,
+    "model_version": "late",
+    "warnings": [],
+}
+
+
+@pytest.mark.parametrize("digit", range(10))
+def test_a_digit_drawn_by_hand_is_recognized(page, digit):
+    draw(page, digit)
+    expect_answer(page, str(digit))
+    bars = page.get_by_role("meter")
+    values = [float(bar.get_attribute("aria-valuenow")) for bar in bars.all()]
+    assert int(np.argmax(values)) == digit
+    assert sum(values) == pytest.approx(1, abs=1e-3)
+    assert bars.nth(digit).get_attribute("aria-valuetext") in page.inner_text("#sure")
+    pixels = model_input(page)
+    assert pixels.shape == (28, 28)
+    assert pixels.max() > 200
+    assert pixels[:2].max() == 0
+
+
+def test_an_answer_comes_before_the_pen_is_lifted(page):
+    points = on_paper(page, STROKES["7"][0])
+    page.mouse.move(*points[0])
+    page.mouse.down()
+    for point in points[1:]:
+        page.mouse.move(*point)
+        page.wait_for_timeout(10)
+    expect(page.locator("#digit")).to_have_text(re.compile(r"^\d$"))
+    expect(page.locator("#spoken")).to_be_empty()
+    page.mouse.up()
+    expect_answer(page, "7")
+
+
+def test_a_new_request_cancels_the_previous_one_whose_late_answer_is_not_shown(page):
+    held = []
+    page.route("**/predict*", lambda route: route.continue_() if held else held.append(route))
+    draw(page, 7)
+    expect_answer(page, "7")
+    held[0].fulfill(json=LATE)
+    page.wait_for_timeout(200)
+    expect_answer(page, "7")
+    assert held[0].request.failure == "net::ERR_ABORTED"
+
+
+def test_a_finger_draws_and_does_not_scroll(open_page, server):
+    page = open_page(server, **PHONE)
+    touch = page.context.new_cdp_session(page)
+
+    def send(kind, *points):
+        at = [{"x": x, "y": y} for x, y in points]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": at})
+
+    for stroke in STROKES["5"]:
+        points = on_paper(page, stroke)
+        send("touchStart", points[0])
+        for point in points[1:]:
+            send("touchMove", point)
+        send("touchEnd")
+    expect_answer(page, "5")
+    assert page.evaluate("scrollY") == 0
+
+
+def test_a_tap_makes_a_dot(page):
+    page.locator("#paper").click(position={"x": 100, "y": 100})
+    expect(page.locator("#clear")).to_be_enabled()
+    inked = page.evaluate(
+        """() => {
+            const paper = document.getElementById('paper');
+            const pixels = paper.getContext('2d').getImageData(0, 0, paper.width, paper.height);
+            return pixels.data.filter((value, i) => i % 4 === 3 && value > 0).length;
+        }"""
+    )
+    assert inked > 100
+
+
+def test_each_of_several_digits_has_a_box_a_picture_and_a_confidence(page):
+    page.get_by_label("Several digits").check()
+    draw(page, 4, size=0.5)
+    draw(page, 2, size=0.5, left=0.5)
+    expect_answer(page, "4 2")
+    paper = page.locator("#paper").bounding_box()
+    for box, digit, left in zip(page.locator("#boxes b").all(), (4, 2), (0, 0.5), strict=True):
+        drawn = np.concatenate(STROKES[str(digit)]) / 100 * 0.5 + (left, 0.25)
+        found = box.bounding_box()
+        corner = np.array([found["x"] - paper["x"], found["y"] - paper["y"]]) / paper["width"]
+        size = np.array([found["width"], found["height"]]) / paper["width"]
+        assert corner == pytest.approx(drawn.min(axis=0), abs=0.04)
+        assert corner + size == pytest.approx(drawn.max(axis=0), abs=0.04)
+        assert box.get_attribute("data-digit") == str(digit)
+    captions = page.locator("#inputs figcaption").all_inner_texts()
+    assert [caption.partition(":")[0] for caption in captions] == ["4", "2"]
+    shares = [float(re.search(r"[\d.]+", caption.partition(":")[2])[0]) for caption in captions]
+    assert f"{min(shares)}%" in page.inner_text("#sure")
+    page.get_by_label("Several digits").uncheck()
+    expect(page.locator("#boxes b")).to_have_count(0)
+    expect(page.locator("#input img")).to_be_visible()
+    expect(page.locator("#inputs img")).to_have_count(0)
+
+
+def test_the_only_digit_has_a_box_too_when_several_are_looked_for(page):
+    page.get_by_label("Several digits").check()
+    draw(page, 7)
+    expect_answer(page, "7")
+    expect(page.locator("#boxes b")).to_have_count(1)
+    expect(page.locator("#inputs img")).to_have_count(1)
+
+
+def test_the_keyboard_alone_is_enough(page):
+    def press_tab_until(identity):
+        for _ in range(20):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement.id || document.activeElement.textContent") == (
+                identity
+            ):
+                return page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        raise AssertionError(f"Tab does not reach {identity}")
+
+    assert press_tab_until("choose") == "solid"
+    with page.expect_file_chooser() as chooser:
+        page.keyboard.press("Enter")
+    chooser.value.set_files({"name": "3.png", "mimeType": "image/png", "buffer": encoded(photo(3))})
+    expect_answer(page, "3")
+    assert press_tab_until("3") == "solid"
+    page.keyboard.press("Enter")
+    expect(page.locator("#count")).to_contain_text("1 correction saved")
+    page.keyboard.press("Escape")
+    expect_no_answer(page)
+    page.keyboard.press("Control+z")
+    expect_answer(page, "3")
+    page.keyboard.press("Delete")
+    expect_no_answer(page)
+
+
+def test_undo_takes_back_one_stroke(page):
+    draw(page, 1, size=0.6, left=0.3)
+    expect_answer(page, "1")
+    before = model_input(page)
+    page.mouse.down()
+    page.mouse.move(100, 300)
+    page.mouse.up()
+    expect(page.locator("#bars")).to_have_attribute("aria-busy", "false")
+    assert not np.array_equal(model_input(page), before)
+    page.get_by_role("button", name="Undo").click()
+    expect_answer(page, "1")
+    assert np.array_equal(model_input(page), before)
+    page.get_by_role("button", name="Undo").click()
+    expect_no_answer(page)
+    expect(page.get_by_role("button", name="Undo")).to_be_disabled()
