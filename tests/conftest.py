@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 # Before onnxruntime is imported anywhere: it would report each process to its makers.
@@ -19,7 +19,7 @@ import mnist
 import numpy as np
 import pytest
 import train
-from gunicorn_server import running
+from gunicorn_server import Server, running, running_one_worker
 
 ROOT = Path(__file__).resolve().parent.parent
 TRAINING_VARIABLES = {
@@ -111,3 +111,10 @@ def server(serve, model_file) -> Iterator[str]:
     """The URL of a real server with the model of `model_file`."""
     with serve(model_file) as url:
         yield url
+
+
+@pytest.fixture
+def start(tmp_path) -> Iterator[Callable[..., Server]]:
+    """start(*lines) runs one worker with the server's settings and then these lines."""
+    with ExitStack() as stack:
+        yield lambda *lines: stack.enter_context(running_one_worker(tmp_path, *lines))
