@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 # Before onnxruntime is imported anywhere: it would report each process to its makers.
@@ -21,7 +21,7 @@ import pytest
 import torch
 import train
 from drawing.synthetic import draw_digits
-from gunicorn_server import running
+from gunicorn_server import Server, running, running_one_worker
 from pen import chromium, find_chromium
 from playwright.sync_api import Browser, Page
 
@@ -197,3 +197,10 @@ def open_page(browser, problems) -> Iterator[Callable[..., Page]]:
 def page(open_page, server) -> Page:
     """The page of `server`, in a window of the default size."""
     return open_page(server)
+
+
+@pytest.fixture
+def start(tmp_path) -> Iterator[Callable[..., Server]]:
+    """start(*lines) runs one worker with the server's settings and then these lines."""
+    with ExitStack() as stack:
+        yield lambda *lines: stack.enter_context(running_one_worker(tmp_path, *lines))

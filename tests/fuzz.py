@@ -44,6 +44,7 @@ SAVING = {
     "TIFF": tuple({"compression": name} for name in (None, "tiff_deflate", "tiff_lzw", "packbits")),
 }
 NUMBERS = (b"\0\0", b"\xff\xff", b"\x7f\xff", b"\x80\0", b"\0\1", b"\xff\xff\xff\xff", b"\0\0\0\0")
+PROGRESS_EVERY = 5000
 OPTIONS = ("details", "image", "segment")
 
 
@@ -116,13 +117,15 @@ def fuzz(model: Path, count: int, seed: int = 0) -> Result:
     warnings.simplefilter("ignore")  # Pillow's, about damage.
     client = create_app(model).test_client()
     statuses, slowest, failures = Counter(), 0.0, []
-    for path, body, content_type in requests(count, seed):
+    for sent, (path, body, content_type) in enumerate(requests(count, seed), start=1):
         started = time.perf_counter()
         status = client.post(path, data=body, content_type=content_type).status_code
         slowest = max(slowest, time.perf_counter() - started)
         statuses[status] += 1
         if status >= 500:
             failures.append(body)
+        if sent % PROGRESS_EVERY == 0:
+            print(f"{sent} of {count}: {dict(statuses)}", flush=True)
     logging.disable(logging.NOTSET)
     return Result(statuses, slowest, failures)
 

@@ -11,18 +11,23 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
+
+from tiny_model import write_model
 
 CONFIG = Path(__file__).resolve().parents[1] / "inference" / "gunicorn.conf.py"
 # With one of these set, onnxruntime writes nothing to the home directory; the server must do
 # without them.
 TELEMETRY_VARIABLES = ("CI", "GITHUB_ACTIONS", "TF_BUILD", "BUILD_BUILDID", "ORT_DISABLE_TELEMETRY")
+# The image's settings of the C library's memory allocator.
+MALLOC = dict(re.findall(r"(MALLOC_\w+)=(\d+)", (CONFIG.parent / "Dockerfile").read_text()))
 START_SECONDS, STOP_SECONDS = 60, 30
 
 
@@ -49,6 +54,36 @@ class Server(NamedTuple):
             connection.request(method, path, body, headers)
             response = connection.getresponse()
             return response.status, json.loads(response.read())
+
+    def open_socket(self, data: bytes = b"") -> socket.socket:
+        """Return a connection on which some bytes have been sent."""
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout=20)
+        connection.sendall(data)
+        return connection
+
+    def health_check_seconds(self, count: int) -> list[float]:
+        """Return the seconds that requests for /healthz take, each on a connection of its own."""
+        seconds = []
+        for _ in range(count):
+            started = time.perf_counter()
+            assert self.ask("GET", "/healthz")[0] == 200
+            seconds.append(time.perf_counter() - started)
+        return seconds
+
+    def open_files(self) -> int:
+        """Return how many files and connections the first worker has open."""
+        return len(list(Path(f"/proc/{self.workers()[0]}/fd").iterdir()))
+
+    def peak_mb(self, ask: Callable[[], object]) -> float:
+        """Return the largest memory of the first worker, in MB, while ask() runs.
+
+        It is VmHWM, which writing 5 to clear_refs resets (proc(5)).
+        """
+        process = Path(f"/proc/{self.workers()[0]}")
+        (process / "clear_refs").write_text("5")
+        ask()
+        peak = re.search(r"VmHWM:\s+(\d+) kB", (process / "status").read_text())[1]
+        return int(peak) * 1024 / 1e6
 
     def workers(self) -> list[int]:
         """Return the process ids of all workers started so far."""
@@ -98,10 +133,28 @@ def running(folder: Path, *arguments: str | Path, **environment: str) -> Iterato
             process.wait(STOP_SECONDS)
 
 
+@contextmanager
+def running_one_worker(folder: Path, *lines: str, **environment: str) -> Iterator[Server]:
+    """Run one worker with the server's settings and these lines, which ends without lingering."""
+    model = write_model(folder / "model.onnx", "aaaaaaaaaaaa")
+    config = write_config(folder, "gunicorn_worker.LINGER_SECONDS = 0", *lines)
+    environment = {"WEB_CONCURRENCY": "1", "MODEL_PATH": str(model)} | MALLOC | environment
+    with running(folder, "-c", config, **environment) as server:
+        yield server
+
+
 def find_port(log: str) -> int | None:
     """Return the first port on which gunicorn listens, according to its log."""
     found = re.search(r"Listening at: http://[\d.]+:(\d+)", log)
     return int(found[1]) if found else None
+
+
+def seconds_until_closed(connection: socket.socket) -> float:
+    started = time.perf_counter()
+    with suppress(ConnectionError):
+        while connection.recv(65536):
+            pass
+    return time.perf_counter() - started
 
 
 def is_alive(server: Server) -> bool:
@@ -117,10 +170,11 @@ def is_alive(server: Server) -> bool:
 def write_config(folder: Path, *lines: str) -> Path:
     """Write a configuration with the server's settings and then some others; return its path.
 
-    A constant of another file is set by a line like `gunicorn_worker.BODY_SECONDS = 1`.
+    A constant of another file is set by a line like `request_body.BODY_SECONDS = 1`.
     """
     path = folder / "changed.conf.py"
-    real = f"import gunicorn_worker\n__file__ = {str(CONFIG)!r}\nexec(open(__file__).read())\n"
+    real = f"__file__ = {str(CONFIG)!r}\nexec(open(__file__).read())\n"
     imports = f"import sys\nsys.path.insert(0, {str(CONFIG.parent)!r})\n"
+    imports += "import gunicorn_worker\nimport request_body\n"
     path.write_text(imports + real + "\n".join(lines) + "\n")
     return path

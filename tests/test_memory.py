@@ -1,45 +1,21 @@
-"""The peak memory of a worker stays below 250 MB, whatever a request contains.
+"""The peak memory of a worker stays below 250 MB, whatever pictures a request contains."""
 
-The peak is VmHWM of /proc/PID/status, which writing 5 to /proc/PID/clear_refs resets (proc(5)).
-"""
-
-import base64
-import json
-import re
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
-from gunicorn_server import CONFIG, running, write_config
+from gunicorn_server import running_one_worker
 from PIL import Image
-from tiny_model import encoded, multipart, write_model
+from tiny_model import encoded, multipart
 
 MAX_PEAK_MB = 250
 POD_LIMIT_MB = 512 * 2**20 / 1e6
-DOCKERFILE = (CONFIG.parent / "Dockerfile").read_text()
-MALLOC = dict(re.findall(r"(MALLOC_\w+)=(\d+)", DOCKERFILE))
-JSON = "application/json"
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """One worker, whose background queue has room for all that the tests send."""
-    folder = tmp_path_factory.mktemp("server")
-    model = write_model(folder / "model.onnx", "aaaaaaaaaaaa")
-    config = write_config(folder, "gunicorn_worker.LINGER_SECONDS = 0")
-    environment = {"MODEL_PATH": str(model), "WEB_CONCURRENCY": "1"} | MALLOC
-    with running(folder, "-c", config, **environment) as server:
+    with running_one_worker(tmp_path_factory.mktemp("server")) as server:
         yield server
-
-
-def peak_mb(server, ask) -> float:
-    """Return the largest memory of the worker, in MB, while ask() runs."""
-    (pid,) = server.workers()
-    Path(f"/proc/{pid}/clear_refs").write_text("5")
-    ask()
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024 / 1e6
 
 
 def blank(mode: str, megapixels: float, format: str, **options) -> bytes:
@@ -65,17 +41,6 @@ def strokes(count: int) -> bytes:
 
 def palette_with_alpha(megapixels: float) -> bytes:
     return blank("P", megapixels, "PNG", transparency=b"\x80" * 256)
-
-
-def inference(images: int) -> dict:
-    tensor = {"name": "image", "datatype": "UINT8", "shape": [images, 28, 28]}
-    return {"inputs": [tensor]}
-
-
-def json_inference(images: int) -> bytes:
-    content = inference(images)
-    content["inputs"][0]["data"] = [0] * (784 * images)
-    return json.dumps(content, separators=(",", ":")).encode()
 
 
 # Pictures just below the limit of their format, which are served, and just above it or far above,
@@ -107,8 +72,8 @@ def test_a_large_picture_takes_little_memory(server, case):
     make, expected = PICTURES[case]
     data = make()
     statuses = set()
-    peak = peak_mb(
-        server, lambda: statuses.add(server.ask("POST", "/predict", data, "image/png")[0])
+    peak = server.peak_mb(
+        lambda: statuses.add(server.ask("POST", "/predict", data, "image/png")[0])
     )
     print(f"peak of {case}: {peak:.0f} MB")
     assert statuses <= expected
@@ -130,7 +95,7 @@ def test_32_pictures_in_one_request_take_little_memory(server, make, segment):
     body, content_type = multipart(*[make()] * 32)
     statuses = set()
     path = f"/predict?segment={segment}&details=1&image=1"
-    peak = peak_mb(server, lambda: statuses.add(server.ask("POST", path, body, content_type)[0]))
+    peak = server.peak_mb(lambda: statuses.add(server.ask("POST", path, body, content_type)[0]))
     print(f"peak of 32 pictures: {peak:.0f} MB")
     assert statuses == {200}
     assert peak < MAX_PEAK_MB
@@ -149,55 +114,6 @@ def test_pictures_past_the_limit_of_a_request_are_rejected(server, make, path):
     assert rejected[-5:] == [True] * 5
 
 
-@pytest.mark.parametrize(
-    ("path", "make", "expected"),
-    [
-        ("/predict", lambda: base64_json(noise(11, quality=15)), {200, 422}),
-        ("/predict", lambda: b"[" * 4_000_000, {400}),
-        ("/predict", lambda: b'{"images": [' + b'"",' * 1_300_000 + b'""]}', {400, 413}),
-        ("/v2/models/mnist/infer", lambda: json_inference(1330), {200}),
-        ("/v2/models/mnist/infer", lambda: b'{"inputs": [' + b"{}," * 690_000 + b"{}]}", {400}),
-        ("/v2/models/mnist/infer", lambda: json_inference(4000), {413}),
-    ],
-    ids=["base64", "nested", "many empty", "2 MiB of pixels", "2 MiB of objects", "6 MiB"],
-)
-def test_a_json_body_takes_little_memory(server, path, make, expected):
-    body, statuses = make(), set()
-    peak = peak_mb(server, lambda: statuses.add(server.ask("POST", path, body, JSON)[0]))
-    print(f"peak of JSON: {peak:.0f} MB")
-    assert statuses <= expected
-    assert peak < MAX_PEAK_MB
-
-
-def base64_json(data: bytes) -> bytes:
-    return json.dumps({"image": base64.b64encode(data).decode()}).encode()
-
-
-def bulk_inference(binary_output: bool) -> tuple[bytes, dict[str, str]]:
-    content = inference(10_000)
-    content["inputs"][0]["parameters"] = {"binary_data_size": 7_840_000}
-    content["parameters"] = {"binary_data_output": binary_output}
-    header = json.dumps(content).encode()
-    return header + bytes(7_840_000), {"Inference-Header-Content-Length": str(len(header))}
-
-
-@pytest.mark.parametrize("binary_output", [True, False])
-def test_10000_images_in_one_request_take_little_memory(server, binary_output):
-    body, headers = bulk_inference(binary_output)
-    statuses = set()
-
-    def ask():
-        connection = server.connect()
-        connection.request("POST", "/v2/models/mnist/infer", body, headers)
-        statuses.add(connection.getresponse().status)
-        connection.close()
-
-    peak = peak_mb(server, ask)
-    print(f"peak of 10,000 images: {peak:.0f} MB")
-    assert statuses == {200}
-    assert peak < MAX_PEAK_MB
-
-
 def test_several_heavy_requests_at_once_take_little_memory(server):
     """One after the other is decoded; all at once they would take over 600 MB."""
     bodies = [noise(12, progressive=True, quality=2), palette_with_alpha(11)] * 4
@@ -211,7 +127,7 @@ def test_several_heavy_requests_at_once_take_little_memory(server):
             ]
         statuses.update(task.result()[0] for task in tasks)
 
-    peak = peak_mb(server, ask)
+    peak = server.peak_mb(ask)
     print(f"peak of several at once: {peak:.0f} MB")
     assert statuses <= {200, 422, 503}
     assert peak < MAX_PEAK_MB
