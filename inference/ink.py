@@ -1,116 +1,160 @@
-"""Tells ink from paper in a gray picture: polarity, uneven light, contrast, threshold.
+"""From gray to ink: find out how much ink covers each pixel of a gray picture.
 
-Used by normalise.py. Everything works on a picture reduced to WORK_SIDE, so its time and memory
-are bounded whatever was sent.
+ink = find_ink(gray)
+
+A drawing on a plain background is cropped to its ink. Everything else (photographs, drawings that
+touch the edge) is reduced to WORK_SIDE, freed of uneven light and of printed lines.
 """
 
+from typing import NamedTuple
+
 import numpy as np
+from image import ImageError
 from PIL import Image
+from rulings import remove_rulings
 
-WORK_SIDE = 256
-# The window of the background estimate, as a share of the longer side: wider than any pen.
+# The longer side of the picture that photographs are read at, and the sides (width, height) that
+# the ink of a drawing is reduced to, in pixels.
+WORK_SIDE, DRAWING_SIZE = 256, (512, 128)
+# The outermost pixels of a drawing on a plain background differ by at most this.
+PLAIN = 6
+# Ink must differ from its background by this many of 255 levels, and cover this share of the
+# picture's longer side.
+MIN_CONTRAST, SHORTEST = 20, 0.03
+# The window of the background estimate as a share of the longer side; wider than any pen.
 BACKGROUND_WINDOW = 0.35
-# Ink this much darker than its ground (0..1) is the least that counts as drawn.
-MIN_CONTRAST = 0.08
+# With uneven light, empty paper reached a contrast of 5.5 deviations, and strokes at least 6. A
+# digit that fills its picture has less, but few pixels halfway between ink and paper.
+DEVIATIONS, VALLEY = 5.5, 0.12
+EMPTY = "Nothing is drawn on this picture: draw a digit and send it again."
 
 
-def working_picture(gray: np.ndarray) -> np.ndarray:
-    """Reduce uint8 [H, W] so that its longer side is at most WORK_SIDE (area averaging)."""
-    height, width = gray.shape
-    scale = WORK_SIDE / max(height, width)
-    if scale >= 1:
-        return gray
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return np.asarray(Image.fromarray(gray).resize(size, Image.Resampling.BOX))
+class Ink(NamedTuple):
+    """Ink, uint8 [h, w]: 0 is paper, 128 the outline of a stroke, 255 full ink.
 
-
-def ink_map(gray: np.ndarray, dark_on_light: bool) -> np.ndarray:
-    """Uint8 [H, W] to float32 [H, W] in 0..1: how much ink covers each pixel, paper being 0.
-
-    The ground is the morphological closing of the picture (opening, for light on dark) with a
-    window wider than a stroke: the top-hat transform against uneven light, Gonzalez and Woods,
-    Digital Image Processing, 3rd ed., section 9.6.3.
+    Its upper left corner is at (x, y) of the gray picture; a pixel is scale pixels of it wide.
+    touched says whether the strokes may continue beyond the edge.
     """
-    light = gray if dark_on_light else 255 - gray
-    # Odd, so that it is symmetric.
-    window = round(max(gray.shape) * BACKGROUND_WINDOW / 2) * 2 + 1
-    ground = _slide(_slide(_blur(light), window, np.maximum), window, np.minimum)
-    ground = ground.astype(np.float32)
-    # On a ground that is nearly black noise would be divided by next to nothing.
-    return np.clip((ground - light) / np.maximum(ground, 32), 0, 1)
+
+    cover: np.ndarray
+    x: int
+    y: int
+    scale: float
 
 
-def is_dark_on_light(gray: np.ndarray) -> bool:
-    """Tell ink from paper: paper is what the frame of the picture shows, ink is the other tail.
+def find_ink(gray: np.ndarray) -> Ink:
+    """Find the ink on uint8 [H, W]. Raises ImageError if nothing is drawn."""
+    frame = np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])
+    if np.ptp(frame) <= PLAIN:
+        return drawing_ink(gray, int(frame.mean()))
+    return photo_ink(gray)
 
-    A plane fitted to the frame (robustly: strokes may cross it) allows for uneven light.
+
+def drawing_ink(gray: np.ndarray, paper: int) -> Ink:
+    """Find the ink on a plain background of the given level."""
+    darkest, lightest = int(gray.min()), int(gray.max())
+    light = gray if paper - darkest >= lightest - paper else 255 - gray
+    paper = paper if light is gray else 255 - paper
+    drawn = light < paper - MIN_CONTRAST
+    rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
+    if not len(rows) or max(np.ptp(rows), np.ptp(columns)) + 1 < SHORTEST * max(gray.shape):
+        raise ImageError("nothing_drawn", EMPTY)
+    # The frame is paper, so there is a pixel on each side of the ink.
+    x, y = int(columns[0]) - 1, int(rows[0]) - 1
+    light = light[y : rows[-1] + 2, x : columns[-1] + 2]
+    factor = max(1, *(-(-s // most) for s, most in zip(light.shape[::-1], DRAWING_SIZE)))
+    image = Image.fromarray(light)
+    cover = paper - np.asarray(image.reduce(factor) if factor > 1 else image).astype(np.int16)
+    cover = np.maximum(cover, 0).astype(np.uint8)
+    return Ink(stretch(cover, otsu_threshold(cover)), x, y, factor)
+
+
+def photo_ink(gray: np.ndarray) -> Ink:
+    """Find the ink on a background of uneven light, texture and printed lines."""
+    scale = max(1, max(gray.shape) / WORK_SIDE)
+    size = max(1, round(gray.shape[1] / scale)), max(1, round(gray.shape[0] / scale))
+    work = np.asarray(Image.fromarray(gray).resize(size, Image.Resampling.BOX))
+    cover = darkening(work if is_dark_on_light(work) else 255 - work)
+    threshold = otsu_threshold(cover)
+    mask = cover > threshold
+    if not has_contrast(cover, mask, threshold):
+        raise ImageError("nothing_drawn", EMPTY)
+    return Ink(stretch(cover, threshold) * remove_rulings(mask), 0, 0, scale)
+
+
+def is_dark_on_light(work: np.ndarray) -> bool:
+    """Tell ink from paper: paper is at the left and right sides, and ink is the other tail."""
+    small = np.asarray(Image.fromarray(work).resize((32, 32), Image.Resampling.BOX), np.float32)
+    left, right = np.median(small[:, :3], axis=1), np.median(small[:, -3:], axis=1)
+    if abs(np.median(left) - np.median(right)) < 60:
+        y = np.linspace(-1, 1, 32)
+        keep = np.ones(64, bool)
+        terms = np.stack([np.ones(64), np.repeat([-1, 1], 32), np.tile(y, 2)], axis=1)
+        sides = np.concatenate([left, right])
+        for _ in range(3):
+            weights = np.linalg.lstsq(terms[keep], sides[keep], rcond=None)[0]
+            rest = abs(sides - terms @ weights)
+            keep = rest <= 2.5 * (1.5 * np.median(rest) + 2)
+        paper = weights[0] + weights[1] * np.linspace(-1, 1, 32) + weights[2] * y[:, None]
+    else:
+        paper = np.linspace(left, right, 32, axis=1)
+    return bool(((small - paper) ** 3).sum() <= 0)
+
+
+def darkening(light: np.ndarray) -> np.ndarray:
+    """Return how much darker than its background each pixel is: uint8 [h, w], 255 is black.
+
+    The background is the morphological closing with a window wider than a stroke: Gonzalez and
+    Woods, Digital Image Processing, 3rd ed., section 9.6.3.
     """
-    small = _grid(gray, 64).astype(np.float64)
-    height, width = small.shape
-    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
-    terms = np.stack([np.ones_like(x), x, y], axis=-1)
-    frame = np.maximum(abs(x), abs(y)) > 0.8
-    keep = frame.copy()
-    for _ in range(5):
-        weights = np.linalg.lstsq(terms[keep], small[keep], rcond=None)[0]
-        residual = small - terms @ weights
-        spread = np.median(abs(residual[keep])) * 1.5 + 2
-        keep = frame & (abs(residual) < 2.5 * spread)
-        if keep.sum() < 3:
-            break
-    return float((residual**3).sum()) <= 0
-
-
-def otsu_threshold(ink: np.ndarray) -> float:
-    """The level that best splits the values in two (Otsu 1979, IEEE Trans. SMC 9(1), 62-66)."""
-    counts, edges = np.histogram(ink, bins=256, range=(0, 1))
-    centres = (edges[:-1] + edges[1:]) / 2
-    below = np.cumsum(counts)
-    above = below[-1] - below
-    moment = np.cumsum(counts * centres)
-    valid = (below > 0) & (above > 0)
-    mean_below = moment / np.maximum(below, 1)
-    mean_above = (moment[-1] - moment) / np.maximum(above, 1)
-    between = np.where(valid, below * above * (mean_above - mean_below) ** 2, -1.0)
-    # A plateau between two clean classes: its middle, not its first bin.
-    best = np.flatnonzero(between >= between.max() - 1e-9 * abs(between.max()))
-    return float(edges[1 + best[len(best) // 2]])
-
-
-def has_contrast(ink: np.ndarray, mask: np.ndarray) -> bool:
-    """Whether the two sides of a threshold are ink and paper, not one heap of noise cut in two.
-
-    A normal distribution cut at its mean has its halves' means 2.65 deviations of a half apart;
-    with uneven light, empty paper was seen to reach 5.5, strokes not to fall under 6.
-    """
-    if not mask.any() or mask.all():
-        return False
-    contrast = ink[mask].mean() - ink[~mask].mean()
-    return bool(contrast > max(MIN_CONTRAST, 5.5 * ink[~mask].std()))
-
-
-def _grid(gray: np.ndarray, side: int) -> np.ndarray:
-    size = min(side, gray.shape[1]), min(side, gray.shape[0])
-    return np.asarray(Image.fromarray(gray).resize(size, Image.Resampling.BOX))
-
-
-def _blur(gray: np.ndarray) -> np.ndarray:
-    """A 3x3 mean with the edge repeated, uint8 to uint8."""
-    padded = np.pad(gray, 1, mode="edge").astype(np.uint16)
+    window = round(max(light.shape) * BACKGROUND_WINDOW / 2) * 2 + 1
+    padded = np.pad(light, 1, mode="edge").astype(np.uint16)
     rows = padded[:-2] + padded[1:-1] + padded[2:]
-    return ((rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]) // 9).astype(np.uint8)
+    blurred = ((rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]) // 9).astype(np.uint8)
+    ground = slide(slide(blurred, window, np.maximum), window, np.minimum).astype(np.float32)
+    # On a background that is nearly black, noise would be divided by next to nothing.
+    return (np.clip((ground - light) / np.maximum(ground, 32), 0, 1) * 255).astype(np.uint8)
 
 
-def _slide(picture: np.ndarray, window: int, extreme: np.ufunc) -> np.ndarray:
-    """Maximum or minimum over a square window, its edge repeated; doubling, so log(window)."""
-    for axis in (0, 1):
-        padding = [(0, 0), (0, 0)]
-        padding[axis] = (window // 2, window - 1 - window // 2)
-        wide = np.pad(picture, padding, mode="edge").swapaxes(0, axis)
+def slide(picture: np.ndarray, window: int, extreme: np.ufunc) -> np.ndarray:
+    """Return the maximum or minimum over a square window, with the edge repeated."""
+    for _ in range(2):
+        wide = np.pad(picture, [(window // 2, window // 2), (0, 0)], mode="edge")
         reach = 1
         while reach < window:
             hop = min(reach, window - reach)
             wide = extreme(wide[:-hop], wide[hop:])
             reach += hop
-        picture = wide.swapaxes(0, axis)
+        picture = wide.T
     return picture
+
+
+def otsu_threshold(cover: np.ndarray) -> int:
+    """Return the level that best splits uint8 values in two (Otsu 1979, IEEE Trans. SMC 9(1))."""
+    counts = np.bincount(cover.ravel(), minlength=256)
+    below = counts.cumsum()
+    moment = (counts * np.arange(256)).cumsum()
+    product = np.maximum(below * (below[-1] - below), 1).astype(float)
+    between = (moment * below[-1] - moment[-1] * below).astype(float) ** 2 / product
+    # Between two clean classes is a plateau: take its middle.
+    best = np.flatnonzero(between >= between.max() * (1 - 1e-9))
+    return int(best[len(best) // 2])
+
+
+def has_contrast(cover: np.ndarray, mask: np.ndarray, threshold: int) -> bool:
+    """Return whether the two sides of a threshold are ink and paper, not noise cut in two."""
+    if not mask.any():
+        return False
+    contrast = cover[mask].mean() - cover[~mask].mean()
+    valley = (abs(cover - np.float32(threshold)) < contrast / 4).mean()
+    clear = contrast > DEVIATIONS * cover[~mask].std() or valley < VALLEY
+    return bool(contrast > MIN_CONTRAST and clear)
+
+
+def stretch(cover: np.ndarray, threshold: int) -> np.ndarray:
+    """Map levels so that the threshold becomes 128, the outline, and strokes become 255."""
+    counts = np.bincount(cover.ravel(), minlength=256)[threshold + 1 :].cumsum()
+    full = threshold + 1 + np.searchsorted(counts, 0.6 * counts[-1])
+    full = max(full, threshold * 1.1, threshold + 1)
+    levels = 128 + (np.arange(256) - threshold) * (128 / (full - threshold)) / 1
+    return np.clip(levels, 0, 255).astype(np.uint8)[cover]
