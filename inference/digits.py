@@ -10,14 +10,14 @@ from image import ImageError
 from ink import EMPTY, Ink
 
 # A piece that touches the edge and is thicker than this share of its length is a shadow or a table.
-BROAD = 0.25
+BROAD, INSIDE = 0.22, 0.3
 # Pieces smaller than these shares of the largest's area and length are specks, and so is what is
 # shorter than this share of the picture's side.
 SPECK_AREA, SPECK_LENGTH, SMALLEST = 0.03, 0.12, 0.03
 # The most digits that are returned for a picture, the largest ones.
 MAX_DIGITS = 64
 # Widths by the height: MNIST's digits are 0.75 on average, one in twenty is over 1.25.
-TYPICAL_WIDTH, WIDEST_DIGIT = 0.75, 1.25
+TYPICAL_WIDTH, WIDEST_DIGIT, CERTAIN, THIN_SEAM = 0.75, 1.2, 1.4, 0.12
 
 
 class Digit(NamedTuple):
@@ -36,32 +36,47 @@ def find_digits(ink: Ink) -> list[Digit]:
     labels, boxes = label_pieces(cover >= 128)
     areas = np.bincount(labels.ravel(), minlength=len(boxes) + 1)[1:]
     lengths = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0)
-    kept = np.array([not is_broad(labels, i, boxes[i], areas[i]) for i in range(len(boxes))], bool)
+    edge = (boxes[:, :2] <= 1).any(axis=1) | (boxes[:, 2:] >= np.array(labels.shape)[::-1] - 1).any(
+        axis=1
+    )
+    kept = ~edge
+    for piece in np.flatnonzero(edge):
+        thin = thickness(labels == piece + 1) < BROAD * lengths[piece]
+        kept[piece] = thin and lengths[~edge].max(initial=0) < INSIDE * lengths[piece]
     if kept.any():
-        kept &= (areas >= SPECK_AREA * areas[kept].max())
+        kept &= areas >= SPECK_AREA * areas[kept].max()
         kept &= lengths >= max(SPECK_LENGTH * lengths[kept].max(), SMALLEST * max(cover.shape))
     if not kept.any():
         raise ImageError("nothing_drawn", EMPTY)
     groups = group_columns(boxes, np.flatnonzero(kept))
-    groups = sorted(sorted(groups, key=lambda group: -areas[group].sum())[:MAX_DIGITS], key=lambda group: boxes[group, 0].min())
+    groups = sorted(
+        sorted(groups, key=lambda group: -areas[group].sum())[:MAX_DIGITS],
+        key=lambda group: boxes[group, 0].min(),
+    )
     digits = []
     for group in groups:
         left, top = boxes[group, :2].min(axis=0)
         right, bottom = boxes[group, 2:].max(axis=0)
         window = slice(top - 1, bottom + 1), slice(left - 1, right + 1)
         own = np.isin(labels[window], group + 1)
-        digits.append(Digit(cover[window] * dilate(own), (ink.x + (left - 1) * ink.scale, ink.y + (top - 1) * ink.scale, (right - left) * ink.scale, (bottom - top) * ink.scale)))
+        digits.append(
+            Digit(
+                cover[window] * dilate(own),
+                (
+                    ink.x + (left - 1) * ink.scale,
+                    ink.y + (top - 1) * ink.scale,
+                    (right - left) * ink.scale,
+                    (bottom - top) * ink.scale,
+                ),
+            )
+        )
     return digits
 
 
-def is_broad(labels, i, box, area) -> bool:
-    left, top, right, bottom = box
-    height, width = labels.shape
-    if left > 1 and top > 1 and right < width - 1 and bottom < height - 1:
-        return False
-    own = labels[1:-1, 1:-1] == i + 1
-    outline = (own[1:] != own[:-1]).sum() + (own[:, 1:] != own[:, :-1]).sum()
-    return 2 * area > BROAD * max(right - left, bottom - top) * outline * np.pi / 4
+def thickness(mask: np.ndarray) -> float:
+    """Return the mean width of the strokes of a boolean [H, W]: twice their area over outline."""
+    outline = (mask[1:] != mask[:-1]).sum() + (mask[:, 1:] != mask[:, :-1]).sum()
+    return 2 * mask.sum() / (outline * np.pi / 4)
 
 
 def group_columns(boxes: np.ndarray, kept: np.ndarray) -> list[np.ndarray]:
@@ -88,20 +103,30 @@ def split_touching(digits: list[Digit]) -> list[Digit]:
     for digit in digits:
         height, width = digit.cover.shape[0] - 2, digit.cover.shape[1] - 2
         scale = digit.box[3] / height
-        count = round(width / (TYPICAL_WIDTH * max(height, 0.7 * tallest / scale)))
-        count = min(count, MAX_DIGITS)
-        if width < WIDEST_DIGIT * height or count < 2:
+        share = width / max(height, 0.7 * tallest / scale)
+        count = min(max(2, round(share / TYPICAL_WIDTH)), MAX_DIGITS)
+        if share < WIDEST_DIGIT:
             parts.append(digit)
             continue
-        side = np.zeros(digit.cover.shape, int)
-        for number in range(1, count):
-            side += np.arange(width + 2) >= cheapest_seam(digit.cover, number / count, 0.3 / count)[:, None]
+        middles = [(number / count, 0.3 / count) for number in range(1, count)]
+        seams = [cheapest_seam(digit.cover, middle, reach) for middle, reach in middles]
+        rows = np.arange(height + 2)
+        crossed = max((digit.cover[rows, seam] >= 128).sum() for seam in seams)
+        if share < CERTAIN and crossed > THIN_SEAM * height:
+            parts.append(digit)
+            continue
+        side = sum((np.arange(width + 2) >= seam[:, None]).astype(int) for seam in seams)
         for number in range(count):
             cover = digit.cover * (side == number)
             ys, xs = np.nonzero(cover >= 128)
             if len(ys) and max(np.ptp(ys), np.ptp(xs)) + 1 > 0.3 * height:
                 x, y, right, bottom = xs.min(), ys.min(), xs.max() + 1, ys.max() + 1
-                box = (digit.box[0] + (x - 1) * scale, digit.box[1] + (y - 1) * scale, (right - x) * scale, (bottom - y) * scale)
+                box = (
+                    digit.box[0] + (x - 1) * scale,
+                    digit.box[1] + (y - 1) * scale,
+                    (right - x) * scale,
+                    (bottom - y) * scale,
+                )
                 parts.append(Digit(np.pad(cover[y:bottom, x:right], 1), box))
     return parts[:MAX_DIGITS]
 
@@ -114,7 +139,7 @@ def cheapest_seam(cover: np.ndarray, middle: float, reach: float) -> np.ndarray:
     total = np.pad(cost, [(0, 0), (1, 1)], constant_values=np.inf)
     for row in range(1, len(total)):
         above = total[row - 1]
-        total[row, 1:-1] += np.minimum(np.minimum(above[:-2]+0.01, above[2:]+0.01), above[1:-1])
+        total[row, 1:-1] += np.minimum(np.minimum(above[:-2] + 0.01, above[2:] + 0.01), above[1:-1])
     seam = [int(total[-1].argmin())]
     for row in range(len(total) - 2, -1, -1):
         near = total[row, seam[-1] - 1 : seam[-1] + 2]

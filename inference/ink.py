@@ -25,7 +25,7 @@ MIN_CONTRAST, SHORTEST = 20, 0.03
 BACKGROUND_WINDOW = 0.35
 # With uneven light, empty paper reached a contrast of 5.5 deviations, and strokes at least 6. A
 # digit that fills its picture has less, but few pixels halfway between ink and paper.
-DEVIATIONS, VALLEY = 5.5, 0.12
+DEVIATIONS, VALLEY = 5.5, 0.2
 EMPTY = "Nothing is drawn on this picture: draw a digit and send it again."
 
 
@@ -33,7 +33,6 @@ class Ink(NamedTuple):
     """Ink, uint8 [h, w]: 0 is paper, 128 the outline of a stroke, 255 full ink.
 
     Its upper left corner is at (x, y) of the gray picture; a pixel is scale pixels of it wide.
-    touched says whether the strokes may continue beyond the edge.
     """
 
     cover: np.ndarray
@@ -86,18 +85,7 @@ def is_dark_on_light(work: np.ndarray) -> bool:
     """Tell ink from paper: paper is at the left and right sides, and ink is the other tail."""
     small = np.asarray(Image.fromarray(work).resize((32, 32), Image.Resampling.BOX), np.float32)
     left, right = np.median(small[:, :3], axis=1), np.median(small[:, -3:], axis=1)
-    if abs(np.median(left) - np.median(right)) < 60:
-        y = np.linspace(-1, 1, 32)
-        keep = np.ones(64, bool)
-        terms = np.stack([np.ones(64), np.repeat([-1, 1], 32), np.tile(y, 2)], axis=1)
-        sides = np.concatenate([left, right])
-        for _ in range(3):
-            weights = np.linalg.lstsq(terms[keep], sides[keep], rcond=None)[0]
-            rest = abs(sides - terms @ weights)
-            keep = rest <= 2.5 * (1.5 * np.median(rest) + 2)
-        paper = weights[0] + weights[1] * np.linspace(-1, 1, 32) + weights[2] * y[:, None]
-    else:
-        paper = np.linspace(left, right, 32, axis=1)
+    paper = np.linspace(left, right, 32, axis=1)
     return bool(((small - paper) ** 3).sum() <= 0)
 
 

@@ -74,8 +74,13 @@ def centre(digit: np.ndarray) -> np.ndarray:
     """
     height, width = digit.shape
     total = max(int(digit.sum()), 1)
-    middle = digit.sum(axis=1) @ np.arange(height) / total, digit.sum(axis=0) @ np.arange(width) / total
-    y, x = (min(max(round(SIDE / 2 - m), 0), SIDE - s) for m, s in zip(middle, digit.shape, strict=True))
+    middle = (
+        digit.sum(axis=1) @ np.arange(height) / total,
+        digit.sum(axis=0) @ np.arange(width) / total,
+    )
+    y, x = (
+        min(max(round(SIDE / 2 - m), 0), SIDE - s) for m, s in zip(middle, digit.shape, strict=True)
+    )
     page = np.zeros((SIDE, SIDE), np.uint8)
     page[y : y + height, x : x + width] = digit
     return page

@@ -1,3 +1,5 @@
+"""Remove the printed lines of lined and squared paper from a mask of ink; used by ink.py."""
+
 import numpy as np
 
 # A ruling is at most this thick (a share of the longer side), and covers this share of its way
@@ -26,8 +28,12 @@ def find_rulings(mask: np.ndarray) -> np.ndarray:
     slopes = np.arange(-steps, steps + 1) * (STEEPEST / max(steps, 1))
     lift = round(STEEPEST * width / 2) + 2
     middle = x - width / 2
+
     def project(slope):
-        return np.bincount((y + lift + 0.5 - slope * middle).astype(int), minlength=height + 2 * lift)
+        return np.bincount(
+            (y + lift + 0.5 - slope * middle).astype(int), minlength=height + 2 * lift
+        )
+
     sharpness = [(project(slope).astype(float) ** 2).sum() for slope in slopes]
     slope = slopes[int(np.argmax(sharpness))]
     # Rows of the picture sheared by the slope: how far each goes, and how much of it is covered.
@@ -44,7 +50,9 @@ def find_rulings(mask: np.ndarray) -> np.ndarray:
         near[:-1] |= sheared[1:]
         return near.sum(axis=1)
 
-    lined = (covered(mask) >= COVERED * reach) & (covered(thin) >= BARE * reach) & (reach > width / 4)
+    lined = (
+        (covered(mask) >= COVERED * reach) & (covered(thin) >= BARE * reach) & (reach > width / 4)
+    )
     lined = np.convolve(lined, np.ones(2 * thickest + 1, int), mode="same")[: len(reach)] > 0
     return thin & lined[rows]
 

@@ -1,16 +1,33 @@
-"""A drawing becomes MNIST's own form; what is none says so."""
+"""The stages gray, ink, digits, 28x28: what they return, and that any picture is handled."""
 
 import time
 
 import numpy as np
 import pytest
 from conditions import PAGE, encode, light, paint, pen, place, ruled, texture
-from image import ImageError, read_image
+from digits import MAX_DIGITS, label_pieces
+from gray import decode
+from image import ImageError, open_image
 from ink import is_dark_on_light, otsu_threshold
-from normalise import SIDE, segment, stroke_width, to_mnist
-from pieces import bounds, connected_components
+from mnist_form import SIDE, stroke_width
 from PIL import Image
+from reading import read_all_digits, read_one_digit
 from synthetic import draw_digits
+
+
+def to_mnist(gray: np.ndarray) -> tuple[np.ndarray, list[str]]:
+    reading = read_one_digit(gray)
+    return reading.digits[0], reading.warnings
+
+
+def segment(gray: np.ndarray) -> list[tuple[list[float], np.ndarray]]:
+    reading = read_all_digits(gray)
+    return list(zip(reading.boxes, reading.digits, strict=True))
+
+
+def bounds(mask: np.ndarray) -> tuple[int, int, int, int]:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return columns[0], rows[0], np.ptp(columns) + 1, np.ptp(rows) + 1
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +36,7 @@ def digits() -> np.ndarray:
 
 
 def gray(picture: np.ndarray) -> np.ndarray:
-    return read_image(encode(picture))
+    return decode(open_image(encode(picture))).gray
 
 
 def ring() -> np.ndarray:
@@ -83,7 +100,7 @@ def test_strokes_far_from_mnists_width_are_brought_near_it(digits, width):
     for digit in digits:
         drawn = place(pen(digit, width))
         image, _ = to_mnist(gray(paint(drawn)))
-        assert 1.5 < stroke_width(image / 255) < 4
+        assert 1.5 < stroke_width(image) < 4
 
 
 @pytest.mark.parametrize("columns", [False, True])
@@ -114,7 +131,7 @@ def test_a_photo_of_twelve_megapixels_takes_well_under_100_ms():
     taken = []
     for _ in range(3):
         start = time.thread_time()
-        to_mnist(read_image(data))
+        to_mnist(decode(open_image(data)).gray)
         taken.append(time.thread_time() - start)
     print(f"{len(data) / 2**20:.1f} MiB: {min(taken) * 1000:.0f} ms")
     assert min(taken) < 0.1
@@ -204,11 +221,48 @@ def test_a_sheet_on_a_dark_table_is_read_as_the_sheet_alone():
 def test_components_are_those_of_a_flood_fill():
     rng = np.random.default_rng(0)
     for _ in range(100):
-        mask = rng.random((rng.integers(1, 30), rng.integers(1, 30))) < rng.random()
-        labels, count = connected_components(mask)
-        assert np.array_equal(labels > 0, mask)
-        assert np.array_equal(np.unique(labels[mask]), np.arange(1, count + 1))
+        inner = rng.random((rng.integers(1, 30), rng.integers(1, 30))) < rng.random()
+        mask = np.pad(inner, 1)
+        labels, boxes = label_pieces(mask)
+        assert np.array_equal(np.unique(labels[mask]), np.arange(1, len(boxes) + 1))
         assert np.array_equal(flood(mask), flood_names(labels, mask))
+
+
+def arbitrary_pictures() -> list[np.ndarray]:
+    """A short dash, single pixels, noise and dashes of many shapes."""
+    rng = np.random.default_rng(0)
+    dash = np.full((60, 100), 255, np.uint8)
+    dash[10:12, 20:26] = 0
+    pictures = [dash]
+    for _ in range(300):
+        height, width = rng.integers(1, rng.choice([4, 40, 400], 2) + 1)
+        page = np.full((height, width), rng.integers(256), np.uint8)
+        for _ in range(rng.integers(6)):
+            y, x = rng.integers(height), rng.integers(width)
+            down, right = rng.integers(1, rng.choice([2, 8, 200], 2) + 1)
+            page[y : y + down, x : x + right] = rng.integers(256)
+        if rng.random() < 0.2:
+            page = rng.integers(0, 256, page.shape, dtype=np.uint8)
+        pictures.append(page)
+    return pictures
+
+
+@pytest.mark.parametrize("read", [read_one_digit, read_all_digits])
+def test_any_picture_gives_digits_or_nothing_drawn(read):
+    for picture in arbitrary_pictures():
+        try:
+            digits = read(picture).digits
+        except ImageError as error:
+            assert error.reason == "nothing_drawn"
+        else:
+            assert 1 <= len(digits) <= MAX_DIGITS
+            assert all(digit.shape == (SIDE, SIDE) for digit in digits)
+
+
+def test_a_picture_with_many_strokes_gives_a_limited_number_of_digits():
+    page = np.full((200, 1020), 255, np.uint8)
+    page[20:180, 10:1010:10] = 0
+    assert len(segment(page)) == MAX_DIGITS
 
 
 def flood(mask: np.ndarray) -> np.ndarray:
@@ -232,5 +286,5 @@ def flood_names(labels: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def test_the_threshold_falls_between_two_heaps():
-    values = np.concatenate([np.full(900, 0.1), np.full(100, 0.7)])
-    assert 0.1 < otsu_threshold(values) < 0.7
+    values = np.repeat(np.array([25, 180], np.uint8), [900, 100])
+    assert 25 < otsu_threshold(values) < 180
