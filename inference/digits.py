@@ -40,8 +40,10 @@ def find_digits(ink: Ink) -> list[Digit]:
         axis=1
     )
     kept = ~edge
-    for piece in np.flatnonzero(edge):
-        thin = thickness(labels == piece + 1) < BROAD * lengths[piece]
+    for piece in np.flatnonzero(edge & (lengths >= SPECK_LENGTH * lengths.max(initial=0))):
+        left, top, right, bottom = boxes[piece]
+        window = slice(top - 1, bottom + 1), slice(left - 1, right + 1)
+        thin = thickness(labels[window] == piece + 1) < BROAD * lengths[piece]
         kept[piece] = thin and lengths[~edge].max(initial=0) < INSIDE * lengths[piece]
     if kept.any():
         kept &= areas >= SPECK_AREA * areas[kept].max()

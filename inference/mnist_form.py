@@ -49,7 +49,8 @@ def usual_strokes(fine: np.ndarray) -> np.ndarray:
     if THINNEST <= width <= THICKEST:
         return fine
     radius = (USUAL - width) / 2 if width < THINNEST else (width - THICKEST) / 2
-    reach = round(radius * FINE)
+    # A filled shape would take thousands of steps.
+    reach = min(round(radius * FINE), 2 * FINE)
     fine = np.pad(fine, reach + 1)
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     extreme = np.maximum if width < THINNEST else np.minimum

@@ -243,7 +243,10 @@ def touching_pair(left: np.ndarray, right: np.ndarray, rng: np.random.Generator)
     columns = [np.flatnonzero((cover > 0.5).any(axis=0)) for cover in covers]
     one, two = (c[:, k[0] : k[-1] + 1] for c, k in zip(covers, columns, strict=True))
     two = np.roll(two, int(rng.integers(-6, 7)), axis=0)
-    gap = [(np.flatnonzero(a)[::-1], np.flatnonzero(b)) for a, b in zip(one > 0.5, two > 0.5)]
+    gap = [
+        (np.flatnonzero(a)[::-1], np.flatnonzero(b))
+        for a, b in zip(one > 0.5, two > 0.5, strict=True)
+    ]
     free = [one.shape[1] - 1 - a[0] + b[0] for a, b in gap if len(a) and len(b)]
     overlap = min(free, default=0) + 2
     page = np.zeros((180, one.shape[1] + two.shape[1] - overlap + 60), np.float32)
