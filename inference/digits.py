@@ -9,8 +9,8 @@ import numpy as np
 from image import ImageError
 from ink import EMPTY, Ink
 
-# A piece that touches the edge and is thicker than this share of its length is a shadow or a table.
-BROAD, INSIDE = 0.22, 0.3
+# A piece along the border of the picture for this share of its length is a shadow, a table, a frame.
+EDGE_SHARE = 0.5
 # Pieces smaller than these shares of the largest's area and length are specks, and so is what is
 # shorter than this share of the picture's side.
 SPECK_AREA, SPECK_LENGTH, SMALLEST = 0.03, 0.12, 0.03
@@ -30,31 +30,25 @@ class Digit(NamedTuple):
     box: tuple[float, float, float, float]
 
 
-def find_digits(ink: Ink) -> list[Digit]:
-    """Group pieces of ink into digits, from left to right. Raises ImageError if there are none."""
+def find_digits(ink: Ink, gap: float) -> list[Digit]:
+    """Group pieces of ink into digits, from left to right. Raises ImageError if there are none.
+
+    Pieces belong together where the columns between them are fewer than gap times their height.
+    """
     cover = np.pad(ink.cover, 1)
     labels, boxes = label_pieces(cover >= 128)
     areas = np.bincount(labels.ravel(), minlength=len(boxes) + 1)[1:]
     lengths = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0)
-    edge = (boxes[:, :2] <= 1).any(axis=1) | (boxes[:, 2:] >= np.array(labels.shape)[::-1] - 1).any(
-        axis=1
-    )
-    kept = ~edge
-    for piece in np.flatnonzero(edge & (lengths >= SPECK_LENGTH * lengths.max(initial=0))):
-        left, top, right, bottom = boxes[piece]
-        window = slice(top - 1, bottom + 1), slice(left - 1, right + 1)
-        thin = thickness(labels[window] == piece + 1) < BROAD * lengths[piece]
-        kept[piece] = thin and lengths[~edge].max(initial=0) < INSIDE * lengths[piece]
+    border = np.concatenate([labels[1], labels[-2], labels[2:-2, 1], labels[2:-2, -2]])
+    kept = np.bincount(border, minlength=len(boxes) + 1)[1:] < EDGE_SHARE * lengths
     if kept.any():
         kept &= areas >= SPECK_AREA * areas[kept].max()
         kept &= lengths >= max(SPECK_LENGTH * lengths[kept].max(), SMALLEST * max(cover.shape))
     if not kept.any():
         raise ImageError("nothing_drawn", EMPTY)
-    groups = group_columns(boxes, np.flatnonzero(kept))
-    groups = sorted(
-        sorted(groups, key=lambda group: -areas[group].sum())[:MAX_DIGITS],
-        key=lambda group: boxes[group, 0].min(),
-    )
+    groups = group_columns(boxes, np.flatnonzero(kept), gap)
+    largest = sorted(groups, key=lambda group: -areas[group].sum())[:MAX_DIGITS]
+    groups = sorted(largest, key=lambda group: boxes[group, 0].min())
     digits = []
     for group in groups:
         left, top = boxes[group, :2].min(axis=0)
@@ -75,13 +69,7 @@ def find_digits(ink: Ink) -> list[Digit]:
     return digits
 
 
-def thickness(mask: np.ndarray) -> float:
-    """Return the mean width of the strokes of a boolean [H, W]: twice their area over outline."""
-    outline = (mask[1:] != mask[:-1]).sum() + (mask[:, 1:] != mask[:, :-1]).sum()
-    return 2 * mask.sum() / (outline * np.pi / 4)
-
-
-def group_columns(boxes: np.ndarray, kept: np.ndarray) -> list[np.ndarray]:
+def group_columns(boxes: np.ndarray, kept: np.ndarray, gap: float) -> list[np.ndarray]:
     """Group pieces that stand above one another, or nearly so: they are one digit."""
     tallest = (boxes[kept, 3] - boxes[kept, 1]).max()
     groups: list[list[int]] = []
@@ -89,7 +77,7 @@ def group_columns(boxes: np.ndarray, kept: np.ndarray) -> list[np.ndarray]:
         left, top, end, bottom = boxes[piece]
         overlap = right - left if groups else 0
         fragment = bottom - top < 0.4 * tallest and overlap > -0.15 * tallest
-        if groups and (overlap > 0.3 * (end - left) or overlap > 0 or fragment):
+        if groups and (overlap > -gap * tallest or fragment):
             groups[-1].append(piece)
             right = max(right, end)
         else:

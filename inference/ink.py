@@ -3,29 +3,36 @@
 ink = find_ink(gray)
 
 A drawing on a plain background is cropped to its ink. Everything else (photographs, drawings that
-touch the edge) is reduced to WORK_SIDE, freed of uneven light and of printed lines.
+touch the edge) is reduced to WORK_SIDE, and freed of uneven light and of printed lines.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 from image import ImageError
+from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
-from rulings import remove_rulings
 
 # The longer side of the picture that photographs are read at, and the sides (width, height) that
 # the ink of a drawing is reduced to, in pixels.
 WORK_SIDE, DRAWING_SIZE = 256, (512, 128)
 # The outermost pixels of a drawing on a plain background differ by at most this.
 PLAIN = 6
-# Ink must differ from its background by this many of 255 levels, and cover this share of the
-# picture's longer side.
-MIN_CONTRAST, SHORTEST = 20, 0.03
+# Ink must differ from its background by this many of 255 levels.
+MIN_CONTRAST = 20
+# A clean picture has at least this share of pixels at its darkest and lightest levels, and at most
+# that share halfway between them.
+EXTREME, HALFWAY = 0.3, 0.28
 # The window of the background estimate as a share of the longer side; wider than any pen.
 BACKGROUND_WINDOW = 0.35
-# With uneven light, empty paper reached a contrast of 5.5 deviations, and strokes at least 6. A
-# digit that fills its picture has less, but few pixels halfway between ink and paper.
-DEVIATIONS, VALLEY = 5.5, 0.2
+# With uneven light, empty paper reached a contrast of 5.5 standard deviations, and strokes at
+# least 6.
+DEVIATIONS = 5.5
+# A shape that fills this share of its box is not made of strokes.
+SOLID = 0.85
+# A printed line is at most this thick (a share of the longer side), and covers this share of its
+# way across the picture, part of it outside strokes. Its slope is at most 11 degrees.
+THICKNESS, COVERED, BARE, STEEPEST = 0.025, 0.7, 0.2, 0.2
 EMPTY = "Nothing is drawn on this picture: draw a digit and send it again."
 
 
@@ -33,6 +40,7 @@ class Ink(NamedTuple):
     """Ink, uint8 [h, w]: 0 is paper, 128 the outline of a stroke, 255 full ink.
 
     Its upper left corner is at (x, y) of the gray picture; a pixel is scale pixels of it wide.
+    Only the ink of a photograph touches the border.
     """
 
     cover: np.ndarray
@@ -44,28 +52,31 @@ class Ink(NamedTuple):
 def find_ink(gray: np.ndarray) -> Ink:
     """Find the ink on uint8 [H, W]. Raises ImageError if nothing is drawn."""
     frame = np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])
-    if np.ptp(frame) <= PLAIN:
-        return drawing_ink(gray, int(frame.mean()))
-    return photo_ink(gray)
+    return drawing_ink(gray, int(frame.mean())) if np.ptp(frame) <= PLAIN else photo_ink(gray)
 
 
 def drawing_ink(gray: np.ndarray, paper: int) -> Ink:
     """Find the ink on a plain background of the given level."""
-    darkest, lightest = int(gray.min()), int(gray.max())
-    light = gray if paper - darkest >= lightest - paper else 255 - gray
-    paper = paper if light is gray else 255 - paper
-    drawn = light < paper - MIN_CONTRAST
-    rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
-    if not len(rows) or max(np.ptp(rows), np.ptp(columns)) + 1 < SHORTEST * max(gray.shape):
+    if paper - int(gray.min()) < int(gray.max()) - paper:
+        gray, paper = 255 - gray, 255 - paper
+    drawn = gray < paper - MIN_CONTRAST
+    if not drawn.any():
         raise ImageError("nothing_drawn", EMPTY)
-    # The frame is paper, so there is a pixel on each side of the ink.
-    x, y = int(columns[0]) - 1, int(rows[0]) - 1
-    light = light[y : rows[-1] + 2, x : columns[-1] + 2]
-    factor = max(1, *(-(-s // most) for s, most in zip(light.shape[::-1], DRAWING_SIZE)))
-    image = Image.fromarray(light)
-    cover = paper - np.asarray(image.reduce(factor) if factor > 1 else image).astype(np.int16)
-    cover = np.maximum(cover, 0).astype(np.uint8)
-    return Ink(stretch(cover, otsu_threshold(cover)), x, y, factor)
+    rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
+    x, y = int(columns[0]) - 1, int(rows[0]) - 1  # The frame is paper: there is a pixel outside.
+    box = slice(y, rows[-1] + 2), slice(x, columns[-1] + 2)
+    height, width = gray[box].shape
+    if drawn[box].mean() > SOLID and width > height / 2:
+        # Perhaps a sheet on a table.
+        inset = round(0.05 * max(height, width)) + 1
+        sheet = gray[box][inset:-inset, inset:-inset]
+        if sheet.size and np.ptp(sheet) > MIN_CONTRAST:
+            ink = find_ink(sheet)
+            return ink._replace(x=ink.x + x + inset, y=ink.y + y + inset)
+    factor = max(1, -(-width // DRAWING_SIZE[0]), -(-height // DRAWING_SIZE[1]))
+    image = Image.fromarray(gray[box])
+    cover = np.maximum(paper - np.asarray(image.reduce(factor), np.int16), 0).astype(np.uint8)
+    return Ink(np.pad(stretch(cover, otsu_threshold(cover)), 1), x - factor, y - factor, factor)
 
 
 def photo_ink(gray: np.ndarray) -> Ink:
@@ -73,20 +84,32 @@ def photo_ink(gray: np.ndarray) -> Ink:
     scale = max(1, max(gray.shape) / WORK_SIDE)
     size = max(1, round(gray.shape[1] / scale)), max(1, round(gray.shape[0] / scale))
     work = np.asarray(Image.fromarray(gray).resize(size, Image.Resampling.BOX))
-    cover = darkening(work if is_dark_on_light(work) else 255 - work)
+    light = work if is_dark_on_light(work) else 255 - work
+    clean = is_clean(light)
+    cover = light.max() - light if clean else darkening(light)
     threshold = otsu_threshold(cover)
     mask = cover > threshold
-    if not has_contrast(cover, mask, threshold):
+    if not has_contrast(cover, mask):
         raise ImageError("nothing_drawn", EMPTY)
-    return Ink(stretch(cover, threshold) * remove_rulings(mask), 0, 0, scale)
+    cover = stretch(cover, threshold) * remove_rulings(mask)
+    return Ink(np.pad(cover, 1), -scale, -scale, scale) if clean else Ink(cover, 0, 0, scale)
 
 
 def is_dark_on_light(work: np.ndarray) -> bool:
-    """Tell ink from paper: paper is at the left and right sides, and ink is the other tail."""
-    small = np.asarray(Image.fromarray(work).resize((32, 32), Image.Resampling.BOX), np.float32)
-    left, right = np.median(small[:, :3], axis=1), np.median(small[:, -3:], axis=1)
-    paper = np.linspace(left, right, 32, axis=1)
+    """Tell ink from paper: paper is at the sides of the picture, and ink is the other tail."""
+    small = np.asarray(Image.fromarray(work).resize((64, 64), Image.Resampling.BOX), np.float32)
+    sides = np.pad(np.hstack([small[:, :6], small[:, -6:]]), [(4, 4), (0, 0)], mode="edge")
+    medians = np.median(sliding_window_view(sides, 9, axis=0).reshape(64, 2, -1), axis=2)
+    paper = np.linspace(*medians.T, 64, axis=1)
     return bool(((small - paper) ** 3).sum() <= 0)
+
+
+def is_clean(light: np.ndarray) -> bool:
+    """Return whether a picture has two levels, like a digit cropped to its box of pixels."""
+    low, high = int(light.min()), int(light.max())
+    level = (light - np.float32(low)) / max(high - low, 1)
+    extreme, halfway = abs(level - 0.5) > 0.44, abs(level - 0.5) < 0.25
+    return bool(extreme.mean() > EXTREME and halfway.mean() < HALFWAY)
 
 
 def darkening(light: np.ndarray) -> np.ndarray:
@@ -129,20 +152,60 @@ def otsu_threshold(cover: np.ndarray) -> int:
     return int(best[len(best) // 2])
 
 
-def has_contrast(cover: np.ndarray, mask: np.ndarray, threshold: int) -> bool:
+def has_contrast(cover: np.ndarray, mask: np.ndarray) -> bool:
     """Return whether the two sides of a threshold are ink and paper, not noise cut in two."""
     if not mask.any():
         return False
     contrast = cover[mask].mean() - cover[~mask].mean()
-    valley = (abs(cover - np.float32(threshold)) < contrast / 4).mean()
-    clear = contrast > DEVIATIONS * cover[~mask].std() or valley < VALLEY
-    return bool(contrast > MIN_CONTRAST and clear)
+    return bool(contrast > max(MIN_CONTRAST, DEVIATIONS * cover[~mask].std()))
 
 
 def stretch(cover: np.ndarray, threshold: int) -> np.ndarray:
     """Map levels so that the threshold becomes 128, the outline, and strokes become 255."""
     counts = np.bincount(cover.ravel(), minlength=256)[threshold + 1 :].cumsum()
-    full = threshold + 1 + np.searchsorted(counts, 0.6 * counts[-1])
-    full = max(full, threshold * 1.1, threshold + 1)
-    levels = 128 + (np.arange(256) - threshold) * (128 / (full - threshold)) / 1
-    return np.clip(levels, 0, 255).astype(np.uint8)[cover]
+    full = max(threshold * 1.1, threshold + 1 + np.searchsorted(counts, 0.6 * counts[-1]))
+    levels = [max(2 * threshold - full, 0), threshold, full]
+    return np.interp(np.arange(256), levels, [0, 128, 255]).astype(np.uint8)[cover]
+
+
+def remove_rulings(mask: np.ndarray) -> np.ndarray:
+    """Clear the printed lines of lined and squared paper in a boolean [H, W].
+
+    A line is removed run by run across it, as staff lines are in optical music recognition
+    (Dalitz et al. 2008, IEEE Trans. PAMI 30(5), 753-766), so strokes that cross it stay whole.
+    """
+    return mask & ~find_rulings(mask) & ~find_rulings(mask.T).T
+
+
+def find_rulings(mask: np.ndarray) -> np.ndarray:
+    """Return the pixels of thin lines from the left to the right side, tilted or not."""
+    height, width = mask.shape
+    thickest = max(2, round(max(mask.shape) * THICKNESS))
+    # Ink that is not part of a higher run of pixels: a morphological opening.
+    high = np.pad(mask, [(thickest, thickest), (0, 0)])
+    for every in (np.all, np.any):
+        high = every(sliding_window_view(high, thickest + 1, axis=0), axis=-1)
+    thin = mask & ~high
+    # Project the ink along each slope: along a line's own, the profile has the sharpest peaks.
+    lift = round(STEEPEST * width / 2) + 2
+    y, x = np.nonzero(thin)
+
+    def project(y: np.ndarray, x: np.ndarray, slope: float) -> np.ndarray:
+        return (y + lift + 0.5 - slope * (x - width / 2)).astype(int)
+
+    slope = max(
+        np.linspace(-STEEPEST, STEEPEST, 2 * (lift - 2) + 1),
+        key=lambda slope: (np.bincount(project(y, x, slope)) ** 2).sum(),
+    )
+    rows = project(*np.indices(mask.shape), slope)
+
+    def covered(pixels: np.ndarray) -> np.ndarray:
+        profile = np.zeros((height + 2 * lift, width), bool)
+        profile[rows[pixels], np.nonzero(pixels)[1]] = True
+        return (profile | np.roll(profile, 1, axis=0) | np.roll(profile, -1, axis=0)).sum(axis=1)
+
+    reach = np.bincount(rows.ravel(), minlength=height + 2 * lift)
+    lined = (covered(mask) >= COVERED * reach) & (covered(thin) >= BARE * reach)
+    lined &= reach > width / 4
+    lined = np.convolve(lined, np.ones(2 * thickest + 1, int), mode="same")[: len(reach)] > 0
+    return thin & lined[rows]

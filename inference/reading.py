@@ -57,7 +57,7 @@ def read_one_digit(gray: np.ndarray) -> Reading:
     form = mnist_picture(gray)
     if form is not None:
         return Reading([form], [], [])
-    digits = find_digits(find_ink(gray))
+    digits = find_digits(find_ink(gray), gap=0.2)
     largest = max(digits, key=lambda digit: int(digit.cover.sum()))
     warnings = [] if len(digits) == 1 else [SEVERAL]
     if np.ptp(gray) < FAINT:
@@ -81,7 +81,7 @@ def find_all_digits(image: Image.Image) -> Reading:
 
 def read_all_digits(gray: np.ndarray) -> Reading:
     """Return the digits on uint8 [H, W], at most MAX_DIGITS, with boxes in its pixels."""
-    digits = split_touching(find_digits(find_ink(gray)))
+    digits = split_touching(find_digits(find_ink(gray), gap=0))
     return Reading([to_mnist(digit.cover) for digit in digits], [list(d.box) for d in digits], [])
 
 
