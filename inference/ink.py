@@ -20,8 +20,8 @@ WORK_SIDE, DRAWING_SIZE = 256, (512, 128)
 PLAIN = 6
 # Ink must differ from its background by this many of 255 levels.
 MIN_CONTRAST = 20
-# A clean picture has at least this share of pixels at its darkest and lightest levels, and at most
-# that share halfway between them.
+# A digit cropped to its box has more than this share of pixels at its darkest and lightest levels,
+# and less than that share halfway between them.
 EXTREME, HALFWAY = 0.3, 0.28
 # The window of the background estimate as a share of the longer side; wider than any pen.
 BACKGROUND_WINDOW = 0.35
@@ -85,31 +85,33 @@ def photo_ink(gray: np.ndarray) -> Ink:
     size = max(1, round(gray.shape[1] / scale)), max(1, round(gray.shape[0] / scale))
     work = np.asarray(Image.fromarray(gray).resize(size, Image.Resampling.BOX))
     light = work if is_dark_on_light(work) else 255 - work
-    clean = is_clean(light)
-    cover = light.max() - light if clean else darkening(light)
+    cropped = is_cropped(light.max() - light)
+    cover = light.max() - light if cropped else darkening(light)
     threshold = otsu_threshold(cover)
     mask = cover > threshold
-    if not has_contrast(cover, mask):
+    if not cropped and not has_contrast(cover, mask):
         raise ImageError("nothing_drawn", EMPTY)
     cover = stretch(cover, threshold) * remove_rulings(mask)
-    return Ink(np.pad(cover, 1), -scale, -scale, scale) if clean else Ink(cover, 0, 0, scale)
+    return Ink(np.pad(cover, 1), -scale, -scale, scale) if cropped else Ink(cover, 0, 0, scale)
 
 
 def is_dark_on_light(work: np.ndarray) -> bool:
     """Tell ink from paper: paper is at the sides of the picture, and ink is the other tail."""
     small = np.asarray(Image.fromarray(work).resize((64, 64), Image.Resampling.BOX), np.float32)
-    sides = np.pad(np.hstack([small[:, :6], small[:, -6:]]), [(4, 4), (0, 0)], mode="edge")
-    medians = np.median(sliding_window_view(sides, 9, axis=0).reshape(64, 2, -1), axis=2)
+    sides = np.pad(np.hstack([small[:, :6], small[:, -6:]]), [(16, 16), (0, 0)], mode="edge")
+    medians = np.median(sliding_window_view(sides, 33, axis=0).reshape(64, 2, -1), axis=2)
     paper = np.linspace(*medians.T, 64, axis=1)
     return bool(((small - paper) ** 3).sum() <= 0)
 
 
-def is_clean(light: np.ndarray) -> bool:
-    """Return whether a picture has two levels, like a digit cropped to its box of pixels."""
-    low, high = int(light.min()), int(light.max())
-    level = (light - np.float32(low)) / max(high - low, 1)
+def is_cropped(cover: np.ndarray) -> bool:
+    """Return whether a picture has two levels, and its ink touches all four sides."""
+    level = cover / np.float32(max(cover.max(), 1))
     extreme, halfway = abs(level - 0.5) > 0.44, abs(level - 0.5) < 0.25
-    return bool(extreme.mean() > EXTREME and halfway.mean() < HALFWAY)
+    mask = cover > otsu_threshold(cover)
+    touches = [side.any() for side in (mask[0], mask[-1], mask[:, 0], mask[:, -1])]
+    clear = cover.max() > MIN_CONTRAST and extreme.mean() > EXTREME
+    return bool(clear and halfway.mean() < HALFWAY and all(touches))
 
 
 def darkening(light: np.ndarray) -> np.ndarray:
