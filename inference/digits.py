@@ -1,23 +1,25 @@
 """From ink to digits: group the connected pieces of ink into digits.
 
-digits = find_digits(ink)      digits = split_touching(digits)
+digits = find_digits(ink, gap)      digits = split_touching(digits, confidence)
 """
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from image import ImageError
 from ink import EMPTY, Ink
 
-# A piece along the border of the picture for this share of its length is a shadow, a table, a frame.
+# A piece along the picture's border for this share of its length is a shadow, a table or a frame.
 EDGE_SHARE = 0.5
 # Pieces smaller than these shares of the largest's area and length are specks, and so is what is
 # shorter than this share of the picture's side.
 SPECK_AREA, SPECK_LENGTH, SMALLEST = 0.03, 0.12, 0.03
 # The most digits that are returned for a picture, the largest ones.
 MAX_DIGITS = 64
-# Widths by the height: MNIST's digits are 0.75 on average, one in twenty is over 1.25.
-TYPICAL_WIDTH, WIDEST_DIGIT, CERTAIN, THIN_SEAM = 0.75, 1.2, 1.4, 0.12
+# A piece at least this wide by its height may be several digits that touch: of about the typical
+# width, at most so many, each at least this high by the piece.
+NARROWEST_PAIR, TYPICAL_WIDTH, MOST_PARTS, SHORTEST_PART = 0.7, 0.75, 8, 0.4
 
 
 class Digit(NamedTuple):
@@ -73,6 +75,7 @@ def group_columns(boxes: np.ndarray, kept: np.ndarray, gap: float) -> list[np.nd
     """Group pieces that stand above one another, or nearly so: they are one digit."""
     tallest = (boxes[kept, 3] - boxes[kept, 1]).max()
     groups: list[list[int]] = []
+    right = 0
     for piece in sorted(kept, key=lambda piece: boxes[piece, 0]):
         left, top, end, bottom = boxes[piece]
         overlap = right - left if groups else 0
@@ -86,39 +89,49 @@ def group_columns(boxes: np.ndarray, kept: np.ndarray, gap: float) -> list[np.nd
     return [np.array(group) for group in groups]
 
 
-def split_touching(digits: list[Digit]) -> list[Digit]:
-    """Cut what is too wide for one digit along the seams that cross the least ink."""
-    tallest = max(digit.box[3] for digit in digits)
+def split_touching(
+    digits: list[Digit], confidence: Callable[[list[Digit]], np.ndarray]
+) -> list[Digit]:
+    """Cut digits that touch, where the model is more confident of every part than of the whole.
+
+    confidence returns the model's largest probability for each of some digits.
+    """
     parts = []
     for digit in digits:
-        height, width = digit.cover.shape[0] - 2, digit.cover.shape[1] - 2
-        scale = digit.box[3] / height
-        share = width / max(height, 0.7 * tallest / scale)
-        count = min(max(2, round(share / TYPICAL_WIDTH)), MAX_DIGITS)
-        if share < WIDEST_DIGIT:
+        height, width = np.array(digit.cover.shape) - 2
+        candidates = [[digit]]
+        if width >= NARROWEST_PAIR * height:
+            usual = min(max(2, round(width / (TYPICAL_WIDTH * height))), MOST_PARTS)
+            cuts = [([middle], 0.1) for middle in (0.4, 0.5, 0.6)]
+            if usual > 2:
+                cuts.append((np.arange(1, usual) / usual, 0.3 / usual))
+            candidates += [cut(digit, *places) for places in cuts]
+        if len(candidates) > 1:
+            rows = iter(confidence([part for candidate in candidates for part in candidate]))
+            scores = [min(next(rows) for _ in candidate) for candidate in candidates]
+            parts += candidates[int(np.argmax(scores))]
+        else:
             parts.append(digit)
-            continue
-        middles = [(number / count, 0.3 / count) for number in range(1, count)]
-        seams = [cheapest_seam(digit.cover, middle, reach) for middle, reach in middles]
-        rows = np.arange(height + 2)
-        crossed = max((digit.cover[rows, seam] >= 128).sum() for seam in seams)
-        if share < CERTAIN and crossed > THIN_SEAM * height:
-            parts.append(digit)
-            continue
-        side = sum((np.arange(width + 2) >= seam[:, None]).astype(int) for seam in seams)
-        for number in range(count):
-            cover = digit.cover * (side == number)
-            ys, xs = np.nonzero(cover >= 128)
-            if len(ys) and max(np.ptp(ys), np.ptp(xs)) + 1 > 0.3 * height:
-                x, y, right, bottom = xs.min(), ys.min(), xs.max() + 1, ys.max() + 1
-                box = (
-                    digit.box[0] + (x - 1) * scale,
-                    digit.box[1] + (y - 1) * scale,
-                    (right - x) * scale,
-                    (bottom - y) * scale,
-                )
-                parts.append(Digit(np.pad(cover[y:bottom, x:right], 1), box))
     return parts[:MAX_DIGITS]
+
+
+def cut(digit: Digit, middles: Sequence[float], reach: float) -> list[Digit]:
+    """Cut a digit along seams within reach of the middles, which are shares of its width."""
+    scale = digit.box[3] / (digit.cover.shape[0] - 2)
+    seams = [cheapest_seam(digit.cover, middle, reach) for middle in middles]
+    columns = np.arange(digit.cover.shape[1])
+    side = sum((columns >= seam[:, None]).astype(int) for seam in seams)
+    parts = []
+    for number in range(len(seams) + 1):
+        cover = digit.cover * (side == number)
+        ys, xs = np.nonzero(cover >= 128)
+        if not len(ys) or np.ptp(ys) < SHORTEST_PART * digit.cover.shape[0]:
+            return [digit]
+        x, y, right, bottom = xs.min(), ys.min(), xs.max() + 1, ys.max() + 1
+        corner = digit.box[0] + (x - 1) * scale, digit.box[1] + (y - 1) * scale
+        box = (*corner, (right - x) * scale, (bottom - y) * scale)
+        parts.append(Digit(np.pad(cover[y:bottom, x:right], 1), box))
+    return parts
 
 
 def cheapest_seam(cover: np.ndarray, middle: float, reach: float) -> np.ndarray:
@@ -171,6 +184,7 @@ def label_pieces(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def dilate(mask: np.ndarray) -> np.ndarray:
+    """Add the neighbours of each true pixel, diagonal ones included."""
     padded = np.pad(mask, 1)
     rows = padded[:-2] | padded[1:-1] | padded[2:]
     return rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from background import in_background
-from digits import find_digits, split_touching
+from digits import Digit, find_digits, split_touching
 from gray import decode
 from image import ImageError, open_image
 from ink import find_ink
@@ -32,6 +32,8 @@ TOO_MANY = (
     f"The pictures of one request have over {MAX_REQUEST_PIXELS // 1_000_000} million pixels or "
     f"{MAX_REQUEST_DIGITS} digits together: send this one in another request."
 )
+
+Confidence = Callable[[np.ndarray], np.ndarray]
 
 
 class Reading(NamedTuple):
@@ -70,18 +72,26 @@ def read_one_digit(gray: np.ndarray) -> Reading:
     return Reading([to_mnist(largest.cover)], [], warnings)
 
 
-def find_all_digits(image: Image.Image) -> Reading:
+def find_all_digits(confidence: Confidence, image: Image.Image) -> Reading:
     """Return all digits on an opened picture, from left to right. Raises ImageError."""
     gray, (width, height) = decode(image)
-    reading = read_all_digits(gray)
+    reading = read_all_digits(gray, confidence)
     scale = np.array([width / gray.shape[1], height / gray.shape[0]] * 2)
     boxes = np.rint(np.array(reading.boxes) * scale).astype(int).tolist()
     return reading._replace(boxes=boxes)
 
 
-def read_all_digits(gray: np.ndarray) -> Reading:
-    """Return the digits on uint8 [H, W], at most MAX_DIGITS, with boxes in its pixels."""
-    digits = split_touching(find_digits(find_ink(gray), gap=0))
+def read_all_digits(gray: np.ndarray, confidence: Confidence) -> Reading:
+    """Return the digits on uint8 [H, W], at most MAX_DIGITS, with boxes in its pixels.
+
+    Digits that touch are cut where `confidence`, the model's largest probability for each of N
+    images uint8 [N, 28, 28], is higher for the parts than for the whole.
+    """
+
+    def of_digits(digits: list[Digit]) -> np.ndarray:
+        return confidence(np.stack([to_mnist(digit.cover) for digit in digits]))
+
+    digits = split_touching(find_digits(find_ink(gray), gap=0), of_digits)
     return Reading([to_mnist(digit.cover) for digit in digits], [list(d.box) for d in digits], [])
 
 
