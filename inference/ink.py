@@ -26,8 +26,8 @@ EXTREME, HALFWAY = 0.3, 0.28
 # The window of the background estimate as a share of the longer side; wider than any pen.
 BACKGROUND_WINDOW = 0.35
 # Ink differs from its background by at least this many standard deviations: chosen between empty
-# paper with a hard shadow and strokes on squared paper, on MNIST's training images.
-DEVIATIONS = 5.3
+# paper with a hard shadow and strokes on squared paper, on MNIST's training images. So many are certainly ink.
+DEVIATIONS, CERTAIN = 5.3, 12
 # A shape that fills this share of its box is not made of strokes.
 SOLID = 0.85
 # A printed line is at most this thick (a share of the longer side), and covers this share of its
@@ -159,9 +159,10 @@ def has_contrast(cover: np.ndarray, mask: np.ndarray) -> bool:
     if not mask.any():
         return False
     contrast = cover[mask].mean() - cover[~mask].mean()
-    # Strokes vary more than paper does, because of their outlines.
-    spread = np.hypot(cover[~mask].std(), cover[mask].std() / 2)
-    return bool(contrast > max(MIN_CONTRAST, DEVIATIONS * spread))
+    paper, strokes = cover[~mask].std(), cover[mask].std()
+    # Strokes vary more than paper does: they have outlines, and printed lines are pale.
+    clear = contrast > min(DEVIATIONS * np.hypot(paper, strokes / 2), CERTAIN * paper)
+    return bool(contrast > MIN_CONTRAST and clear)
 
 
 def stretch(cover: np.ndarray, threshold: int) -> np.ndarray:
