@@ -26,7 +26,8 @@ EXTREME, HALFWAY = 0.3, 0.28
 # The window of the background estimate as a share of the longer side; wider than any pen.
 BACKGROUND_WINDOW = 0.35
 # Ink differs from its background by at least this many standard deviations: chosen between empty
-# paper with a hard shadow and strokes on squared paper, on MNIST's training images. So many are certainly ink.
+# paper with a hard shadow and strokes on squared paper, on MNIST's training images.
+# Above CERTAIN, it is ink however much its levels vary.
 DEVIATIONS, CERTAIN = 5.3, 12
 # A shape that fills this share of its box is not made of strokes.
 SOLID = 0.85
