@@ -6,13 +6,14 @@ MODEL_PATH=artifacts/model.onnx gunicorn -c inference/gunicorn.conf.py
 
 import os
 import platform
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 import metrics
 from answers import encode_answer, read_options
 from background import in_background
-from classifier import Classifier, Model, classify
+from classifier import Classifier, Model, classify, run
 from flask import Flask, Response, abort, request
 from inference_protocol import (
     HEADER_LENGTH,
@@ -55,7 +56,8 @@ def create_app(model_path: str | os.PathLike | None = None) -> Flask:
         model = require_model()
         options = read_options(request.args)
         uploads = read_uploads(request)
-        readings = read_pictures(uploads, find_all_digits if options.segment else find_one_digit)
+        find_all = partial(find_all_digits, lambda images: run(model, images).max(axis=1))
+        readings = read_pictures(uploads, find_all if options.segment else find_one_digit)
         digits = [digit for reading in readings for digit in reading.digits]
         probabilities = classify(model, digits)
         metrics.count(readings, probabilities)

@@ -1,116 +1,217 @@
-"""Tells ink from paper in a gray picture: polarity, uneven light, contrast, threshold.
+"""From gray to ink: find out how much ink covers each pixel of a gray picture.
 
-Used by normalise.py. Everything works on a picture reduced to WORK_SIDE, so its time and memory
-are bounded whatever was sent.
+ink = find_ink(gray)
+
+A drawing on a plain background is cropped to its ink. Everything else (photographs, drawings that
+touch the edge) is reduced to WORK_SIDE, and freed of uneven light and of printed lines.
 """
 
+from typing import NamedTuple
+
 import numpy as np
+from image import ImageError
+from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 
-WORK_SIDE = 256
-# The window of the background estimate, as a share of the longer side: wider than any pen.
+# The longer side of the picture that photographs are read at, and the sides (width, height) that
+# the ink of a drawing is reduced to, in pixels.
+WORK_SIDE, DRAWING_SIZE = 256, (512, 128)
+# The outermost pixels of a drawing on a plain background differ by at most this.
+PLAIN = 6
+# Ink must differ from its background by this many of 255 levels.
+MIN_CONTRAST = 20
+# A digit cropped to its box has more than this share of pixels at its darkest and lightest levels,
+# and less than that share halfway between them.
+EXTREME, HALFWAY = 0.3, 0.28
+# The window of the background estimate as a share of the longer side; wider than any pen.
 BACKGROUND_WINDOW = 0.35
-# Ink this much darker than its ground (0..1) is the least that counts as drawn.
-MIN_CONTRAST = 0.08
+# Ink differs from its background by at least this many standard deviations: chosen between empty
+# paper with a hard shadow and strokes on squared paper, on MNIST's training images.
+# Above CERTAIN, it is ink however much its levels vary.
+DEVIATIONS, CERTAIN = 5.3, 12
+# A shape that fills this share of its box is not made of strokes.
+SOLID = 0.85
+# A printed line is at most this thick (a share of the longer side), and covers this share of its
+# way across the picture, part of it outside strokes. Its slope is at most 11 degrees.
+THICKNESS, COVERED, BARE, STEEPEST = 0.025, 0.7, 0.2, 0.2
+EMPTY = "Nothing is drawn on this picture: draw a digit and send it again."
 
 
-def working_picture(gray: np.ndarray) -> np.ndarray:
-    """Reduce uint8 [H, W] so that its longer side is at most WORK_SIDE (area averaging)."""
-    height, width = gray.shape
-    scale = WORK_SIDE / max(height, width)
-    if scale >= 1:
-        return gray
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return np.asarray(Image.fromarray(gray).resize(size, Image.Resampling.BOX))
+class Ink(NamedTuple):
+    """Ink, uint8 [h, w]: 0 is paper, 128 the outline of a stroke, 255 full ink.
 
-
-def ink_map(gray: np.ndarray, dark_on_light: bool) -> np.ndarray:
-    """Uint8 [H, W] to float32 [H, W] in 0..1: how much ink covers each pixel, paper being 0.
-
-    The ground is the morphological closing of the picture (opening, for light on dark) with a
-    window wider than a stroke: the top-hat transform against uneven light, Gonzalez and Woods,
-    Digital Image Processing, 3rd ed., section 9.6.3.
+    Its upper left corner is at (x, y) of the gray picture; a pixel is scale pixels of it wide.
+    Only the ink of a photograph touches the border.
     """
-    light = gray if dark_on_light else 255 - gray
-    # Odd, so that it is symmetric.
-    window = round(max(gray.shape) * BACKGROUND_WINDOW / 2) * 2 + 1
-    ground = _slide(_slide(_blur(light), window, np.maximum), window, np.minimum)
-    ground = ground.astype(np.float32)
-    # On a ground that is nearly black noise would be divided by next to nothing.
-    return np.clip((ground - light) / np.maximum(ground, 32), 0, 1)
+
+    cover: np.ndarray
+    x: int
+    y: int
+    scale: float
 
 
-def is_dark_on_light(gray: np.ndarray) -> bool:
-    """Tell ink from paper: paper is what the frame of the picture shows, ink is the other tail.
+def find_ink(gray: np.ndarray) -> Ink:
+    """Find the ink on uint8 [H, W]. Raises ImageError if nothing is drawn."""
+    frame = np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])
+    return drawing_ink(gray, int(frame.mean())) if np.ptp(frame) <= PLAIN else photo_ink(gray)
 
-    A plane fitted to the frame (robustly: strokes may cross it) allows for uneven light.
+
+def drawing_ink(gray: np.ndarray, paper: int) -> Ink:
+    """Find the ink on a plain background of the given level."""
+    if paper - int(gray.min()) < int(gray.max()) - paper:
+        gray, paper = 255 - gray, 255 - paper
+    drawn = gray < paper - MIN_CONTRAST
+    if not drawn.any():
+        raise ImageError("nothing_drawn", EMPTY)
+    rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
+    x, y = int(columns[0]) - 1, int(rows[0]) - 1  # The frame is paper: there is a pixel outside.
+    box = slice(y, rows[-1] + 2), slice(x, columns[-1] + 2)
+    height, width = gray[box].shape
+    if drawn[box].mean() > SOLID and width > height / 2:
+        # Perhaps a sheet on a table.
+        inset = round(0.05 * max(height, width)) + 1
+        sheet = gray[box][inset:-inset, inset:-inset]
+        if sheet.size and np.ptp(sheet) > MIN_CONTRAST:
+            ink = find_ink(sheet)
+            return ink._replace(x=ink.x + x + inset, y=ink.y + y + inset)
+    factor = max(1, -(-width // DRAWING_SIZE[0]), -(-height // DRAWING_SIZE[1]))
+    image = Image.fromarray(gray[box])
+    cover = np.maximum(paper - np.asarray(image.reduce(factor), np.int16), 0).astype(np.uint8)
+    return Ink(np.pad(stretch(cover, otsu_threshold(cover)), 1), x - factor, y - factor, factor)
+
+
+def photo_ink(gray: np.ndarray) -> Ink:
+    """Find the ink on a background of uneven light, texture and printed lines."""
+    scale = max(1, max(gray.shape) / WORK_SIDE)
+    size = max(1, round(gray.shape[1] / scale)), max(1, round(gray.shape[0] / scale))
+    work = np.asarray(Image.fromarray(gray).resize(size, Image.Resampling.BOX))
+    light = work if is_dark_on_light(work) else 255 - work
+    cropped = is_cropped(light.max() - light)
+    cover = light.max() - light if cropped else darkening(light)
+    threshold = otsu_threshold(cover)
+    mask = cover > threshold
+    if not cropped and not has_contrast(cover, mask):
+        raise ImageError("nothing_drawn", EMPTY)
+    cover = stretch(cover, threshold) * remove_rulings(mask)
+    return Ink(np.pad(cover, 1), -scale, -scale, scale) if cropped else Ink(cover, 0, 0, scale)
+
+
+def is_dark_on_light(work: np.ndarray) -> bool:
+    """Tell ink from paper: paper is at the sides of the picture, and ink is the other tail."""
+    small = np.asarray(Image.fromarray(work).resize((64, 64), Image.Resampling.BOX), np.float32)
+    sides = np.pad(np.hstack([small[:, :6], small[:, -6:]]), [(16, 16), (0, 0)], mode="edge")
+    medians = np.median(sliding_window_view(sides, 33, axis=0).reshape(64, 2, -1), axis=2)
+    paper = np.linspace(*medians.T, 64, axis=1)
+    return bool(((small - paper) ** 3).sum() <= 0)
+
+
+def is_cropped(cover: np.ndarray) -> bool:
+    """Return whether a picture has two levels, and its ink touches all four sides."""
+    level = cover / np.float32(max(cover.max(), 1))
+    extreme, halfway = abs(level - 0.5) > 0.44, abs(level - 0.5) < 0.25
+    mask = cover > otsu_threshold(cover)
+    touches = [side.any() for side in (mask[0], mask[-1], mask[:, 0], mask[:, -1])]
+    clear = cover.max() > MIN_CONTRAST and extreme.mean() > EXTREME
+    return bool(clear and halfway.mean() < HALFWAY and all(touches))
+
+
+def darkening(light: np.ndarray) -> np.ndarray:
+    """Return how much darker than its background each pixel is: uint8 [h, w], 255 is black.
+
+    The background is the morphological closing with a window wider than a stroke: Gonzalez and
+    Woods, Digital Image Processing, 3rd ed., section 9.6.3.
     """
-    small = _grid(gray, 64).astype(np.float64)
-    height, width = small.shape
-    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
-    terms = np.stack([np.ones_like(x), x, y], axis=-1)
-    frame = np.maximum(abs(x), abs(y)) > 0.8
-    keep = frame.copy()
-    for _ in range(5):
-        weights = np.linalg.lstsq(terms[keep], small[keep], rcond=None)[0]
-        residual = small - terms @ weights
-        spread = np.median(abs(residual[keep])) * 1.5 + 2
-        keep = frame & (abs(residual) < 2.5 * spread)
-        if keep.sum() < 3:
-            break
-    return float((residual**3).sum()) <= 0
-
-
-def otsu_threshold(ink: np.ndarray) -> float:
-    """The level that best splits the values in two (Otsu 1979, IEEE Trans. SMC 9(1), 62-66)."""
-    counts, edges = np.histogram(ink, bins=256, range=(0, 1))
-    centres = (edges[:-1] + edges[1:]) / 2
-    below = np.cumsum(counts)
-    above = below[-1] - below
-    moment = np.cumsum(counts * centres)
-    valid = (below > 0) & (above > 0)
-    mean_below = moment / np.maximum(below, 1)
-    mean_above = (moment[-1] - moment) / np.maximum(above, 1)
-    between = np.where(valid, below * above * (mean_above - mean_below) ** 2, -1.0)
-    # A plateau between two clean classes: its middle, not its first bin.
-    best = np.flatnonzero(between >= between.max() - 1e-9 * abs(between.max()))
-    return float(edges[1 + best[len(best) // 2]])
-
-
-def has_contrast(ink: np.ndarray, mask: np.ndarray) -> bool:
-    """Whether the two sides of a threshold are ink and paper, not one heap of noise cut in two.
-
-    A normal distribution cut at its mean has its halves' means 2.65 deviations of a half apart;
-    with uneven light, empty paper was seen to reach 5.5, strokes not to fall under 6.
-    """
-    if not mask.any() or mask.all():
-        return False
-    contrast = ink[mask].mean() - ink[~mask].mean()
-    return bool(contrast > max(MIN_CONTRAST, 5.5 * ink[~mask].std()))
-
-
-def _grid(gray: np.ndarray, side: int) -> np.ndarray:
-    size = min(side, gray.shape[1]), min(side, gray.shape[0])
-    return np.asarray(Image.fromarray(gray).resize(size, Image.Resampling.BOX))
-
-
-def _blur(gray: np.ndarray) -> np.ndarray:
-    """A 3x3 mean with the edge repeated, uint8 to uint8."""
-    padded = np.pad(gray, 1, mode="edge").astype(np.uint16)
+    window = round(max(light.shape) * BACKGROUND_WINDOW / 2) * 2 + 1
+    padded = np.pad(light, 1, mode="edge").astype(np.uint16)
     rows = padded[:-2] + padded[1:-1] + padded[2:]
-    return ((rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]) // 9).astype(np.uint8)
+    blurred = ((rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]) // 9).astype(np.uint8)
+    ground = slide(slide(blurred, window, np.maximum), window, np.minimum).astype(np.float32)
+    # On a background that is nearly black, noise would be divided by next to nothing.
+    return (np.clip((ground - light) / np.maximum(ground, 32), 0, 1) * 255).astype(np.uint8)
 
 
-def _slide(picture: np.ndarray, window: int, extreme: np.ufunc) -> np.ndarray:
-    """Maximum or minimum over a square window, its edge repeated; doubling, so log(window)."""
-    for axis in (0, 1):
-        padding = [(0, 0), (0, 0)]
-        padding[axis] = (window // 2, window - 1 - window // 2)
-        wide = np.pad(picture, padding, mode="edge").swapaxes(0, axis)
+def slide(picture: np.ndarray, window: int, extreme: np.ufunc) -> np.ndarray:
+    """Return the maximum or minimum over a square window, with the edge repeated."""
+    for _ in range(2):
+        wide = np.pad(picture, [(window // 2, window // 2), (0, 0)], mode="edge")
         reach = 1
         while reach < window:
             hop = min(reach, window - reach)
             wide = extreme(wide[:-hop], wide[hop:])
             reach += hop
-        picture = wide.swapaxes(0, axis)
+        picture = wide.T
     return picture
+
+
+def otsu_threshold(cover: np.ndarray) -> int:
+    """Return the level that best splits uint8 values in two (Otsu 1979, IEEE Trans. SMC 9(1))."""
+    counts = np.bincount(cover.ravel(), minlength=256)
+    below = counts.cumsum()
+    moment = (counts * np.arange(256)).cumsum()
+    product = np.maximum(below * (below[-1] - below), 1).astype(float)
+    between = (moment * below[-1] - moment[-1] * below).astype(float) ** 2 / product
+    # Between two clean classes is a plateau: take its middle.
+    best = np.flatnonzero(between >= between.max() * (1 - 1e-9))
+    return int(best[len(best) // 2])
+
+
+def has_contrast(cover: np.ndarray, mask: np.ndarray) -> bool:
+    """Return whether the two sides of a threshold are ink and paper, not noise cut in two."""
+    if not mask.any():
+        return False
+    contrast = cover[mask].mean() - cover[~mask].mean()
+    paper, strokes = cover[~mask].std(), cover[mask].std()
+    # Strokes vary more than paper does: they have outlines, and printed lines are pale.
+    clear = contrast > min(DEVIATIONS * np.hypot(paper, strokes / 2), CERTAIN * paper)
+    return bool(contrast > MIN_CONTRAST and clear)
+
+
+def stretch(cover: np.ndarray, threshold: int) -> np.ndarray:
+    """Map levels so that the threshold becomes 128, the outline, and strokes become 255."""
+    counts = np.bincount(cover.ravel(), minlength=256)[threshold + 1 :].cumsum()
+    full = max(threshold * 1.1, threshold + 1 + np.searchsorted(counts, 0.6 * counts[-1]))
+    levels = [max(2 * threshold - full, 0), threshold, full]
+    return np.interp(np.arange(256), levels, [0, 128, 255]).astype(np.uint8)[cover]
+
+
+def remove_rulings(mask: np.ndarray) -> np.ndarray:
+    """Clear the printed lines of lined and squared paper in a boolean [H, W].
+
+    A line is removed run by run across it, as staff lines are in optical music recognition
+    (Dalitz et al. 2008, IEEE Trans. PAMI 30(5), 753-766), so strokes that cross it stay whole.
+    """
+    return mask & ~find_rulings(mask) & ~find_rulings(mask.T).T
+
+
+def find_rulings(mask: np.ndarray) -> np.ndarray:
+    """Return the pixels of thin lines from the left to the right side, tilted or not."""
+    height, width = mask.shape
+    thickest = max(2, round(max(mask.shape) * THICKNESS))
+    # Ink that is not part of a higher run of pixels: a morphological opening.
+    high = np.pad(mask, [(thickest, thickest), (0, 0)])
+    for every in (np.all, np.any):
+        high = every(sliding_window_view(high, thickest + 1, axis=0), axis=-1)
+    thin = mask & ~high
+    # Project the ink along each slope: along a line's own, the profile has the sharpest peaks.
+    lift = round(STEEPEST * width / 2) + 2
+    y, x = np.nonzero(thin)
+
+    def project(y: np.ndarray, x: np.ndarray, slope: float) -> np.ndarray:
+        return (y + lift + 0.5 - slope * (x - width / 2)).astype(int)
+
+    slope = max(
+        np.linspace(-STEEPEST, STEEPEST, 2 * (lift - 2) + 1),
+        key=lambda slope: (np.bincount(project(y, x, slope)) ** 2).sum(),
+    )
+    rows = project(*np.indices(mask.shape), slope)
+
+    def covered(pixels: np.ndarray) -> np.ndarray:
+        profile = np.zeros((height + 2 * lift, width), bool)
+        profile[rows[pixels], np.nonzero(pixels)[1]] = True
+        return (profile | np.roll(profile, 1, axis=0) | np.roll(profile, -1, axis=0)).sum(axis=1)
+
+    reach = np.bincount(rows.ravel(), minlength=height + 2 * lift)
+    lined = (covered(mask) >= COVERED * reach) & (covered(thin) >= BARE * reach)
+    lined &= reach > width / 4
+    lined = np.convolve(lined, np.ones(2 * thickest + 1, int), mode="same")[: len(reach)] > 0
+    return thin & lined[rows]

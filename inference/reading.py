@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from background import in_background
+from digits import Digit, find_digits, split_touching
 from gray import decode
 from image import ImageError, open_image
-from normalise import segment, to_mnist
+from ink import find_ink
+from mnist_form import mnist_picture, to_mnist
 from PIL import Image
 from uploads import Upload
 
@@ -21,11 +23,17 @@ MAX_REQUEST_PIXELS = 40_000_000
 MAX_REQUEST_DIGITS = 256
 # A picture with at most this many bytes and pixels is read in about 10 ms.
 SMALL_BYTES, SMALL_PIXELS = 64 * 1024, 512 * 512
+# Where warnings start: a range of gray levels, a share of the digit's box, a width by its height
+# (one in a thousand of MNIST's digits is wider than 1.7).
+FAINT, SOLID, WIDEST = 64, 0.85, 2.0
 
+SEVERAL = "More than one digit seems to be drawn: this is the largest."
 TOO_MANY = (
     f"The pictures of one request have over {MAX_REQUEST_PIXELS // 1_000_000} million pixels or "
     f"{MAX_REQUEST_DIGITS} digits together: send this one in another request."
 )
+
+Confidence = Callable[[np.ndarray], np.ndarray]
 
 
 class Reading(NamedTuple):
@@ -43,16 +51,48 @@ class Reading(NamedTuple):
 
 def find_one_digit(image: Image.Image) -> Reading:
     """Return the largest digit on an opened picture. Raises ImageError."""
-    digit, warnings = to_mnist(decode(image).gray)
-    return Reading([digit], [], warnings)
+    return read_one_digit(decode(image).gray)
 
 
-def find_all_digits(image: Image.Image) -> Reading:
+def read_one_digit(gray: np.ndarray) -> Reading:
+    """Return the largest digit on uint8 [H, W]; one in MNIST's form is returned unchanged."""
+    form = mnist_picture(gray)
+    if form is not None:
+        return Reading([form], [], [])
+    digits = find_digits(find_ink(gray), gap=0.2)
+    largest = max(digits, key=lambda digit: int(digit.cover.sum()))
+    warnings = [] if len(digits) == 1 else [SEVERAL]
+    if np.ptp(gray) < FAINT:
+        warnings.append("The drawing is faint.")
+    _, _, width, height = largest.box
+    if (largest.cover > 127).sum() > SOLID * largest.cover.size and width > height / 2:
+        warnings.append("This is a filled shape, not strokes: it does not look like a digit.")
+    elif width > WIDEST * height:
+        warnings.append("This is wider than a digit.")
+    return Reading([to_mnist(largest.cover)], [], warnings)
+
+
+def find_all_digits(confidence: Confidence, image: Image.Image) -> Reading:
     """Return all digits on an opened picture, from left to right. Raises ImageError."""
     gray, (width, height) = decode(image)
-    boxes, digits = zip(*segment(gray), strict=True)
+    reading = read_all_digits(gray, confidence)
     scale = np.array([width / gray.shape[1], height / gray.shape[0]] * 2)
-    return Reading(list(digits), np.rint(np.array(boxes) * scale).astype(int).tolist(), [])
+    boxes = np.rint(np.array(reading.boxes) * scale).astype(int).tolist()
+    return reading._replace(boxes=boxes)
+
+
+def read_all_digits(gray: np.ndarray, confidence: Confidence) -> Reading:
+    """Return the digits on uint8 [H, W], at most MAX_DIGITS, with boxes in its pixels.
+
+    Digits that touch are cut where `confidence`, the model's largest probability for each of N
+    images uint8 [N, 28, 28], is higher for the parts than for the whole.
+    """
+
+    def of_digits(digits: list[Digit]) -> np.ndarray:
+        return confidence(np.stack([to_mnist(digit.cover) for digit in digits]))
+
+    digits = split_touching(find_digits(find_ink(gray), gap=0), of_digits)
+    return Reading([to_mnist(digit.cover) for digit in digits], [list(d.box) for d in digits], [])
 
 
 def read_pictures(uploads: list[Upload], find: Callable[[Image.Image], Reading]) -> list[Reading]:

@@ -23,8 +23,9 @@ ROOT = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":
     sys.path[:0] = [str(ROOT / "inference"), str(ROOT / "training")]
 
-from image import ImageError, read_image  # noqa: E402
-from normalise import to_mnist  # noqa: E402
+from gray import decode  # noqa: E402
+from image import ImageError, open_image  # noqa: E402
+from reading import read_one_digit  # noqa: E402
 
 Condition = Callable[[np.ndarray, np.random.Generator], bytes]
 PAGE = 280
@@ -212,6 +213,55 @@ def anywhere(digit: np.ndarray, rng: np.random.Generator) -> bytes:
     return encode(paint(place(digit, 1, tuple(rng.uniform(-90, 90, 2)))))
 
 
+def tight_crop(digit: np.ndarray, rng: np.random.Generator) -> bytes:
+    """The digit's bounding box without a margin, enlarged, light on dark or dark on light."""
+    rows, columns = (np.flatnonzero((digit > 127).any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return encode(digit)
+    box = digit[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    size = box.shape[1] * 10, box.shape[0] * 10
+    large = np.asarray(Image.fromarray(box).resize(size, Image.Resampling.BICUBIC))
+    return encode(large if rng.random() < 0.5 else 255 - large)
+
+
+def tilted_rulings(rng: np.random.Generator, columns: bool, least=1, most=10) -> np.ndarray:
+    """Lined or squared paper photographed at an angle of 1 to 10 degrees: [PAGE, PAGE, 3]."""
+    angle = np.deg2rad(rng.uniform(least, most) * rng.choice([-1, 1]))
+    step = rng.integers(14, 20) if columns else rng.integers(26, 40)
+    y, x = np.mgrid[0:PAGE, 0:PAGE] - PAGE / 2
+    axes = [y * np.cos(angle) - x * np.sin(angle), x * np.cos(angle) + y * np.sin(angle)]
+    cover = np.zeros((PAGE, PAGE))
+    for along in axes[: 1 + columns]:
+        offset = abs((along + rng.uniform(0, step)) % step - step / 2)
+        cover = np.maximum(cover, np.clip(1.5 - offset, 0, 1))
+    return paint(cover, (150, 180, 220), 245)
+
+
+def touching_pair(left: np.ndarray, right: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Two digits, the right one moved left until their strokes touch: uint8 gray [H, W]."""
+    covers = [place(digit, 1.5, size=(140, 140)) for digit in (left, right)]
+    columns = [np.flatnonzero((cover > 0.5).any(axis=0)) for cover in covers]
+    one, two = (c[:, k[0] : k[-1] + 1] for c, k in zip(covers, columns, strict=True))
+    two = np.roll(two, int(rng.integers(-6, 7)), axis=0)
+    gap = [
+        (np.flatnonzero(a)[::-1], np.flatnonzero(b))
+        for a, b in zip(one > 0.5, two > 0.5, strict=True)
+    ]
+    free = [one.shape[1] - 1 - a[0] + b[0] for a, b in gap if len(a) and len(b)]
+    overlap = min(free, default=0) + 2
+    page = np.zeros((180, one.shape[1] + two.shape[1] - overlap + 60), np.float32)
+    page[20:160, 30 : 30 + one.shape[1]] = one
+    start = 30 + one.shape[1] - overlap
+    own = page[20:160, start : start + two.shape[1]]
+    np.maximum(own, two, out=own)
+    return paint(page)[..., 0].astype(np.uint8)
+
+
+def shadowed_page(rng: np.random.Generator) -> bytes:
+    """An empty page with paper texture and a hard shadow."""
+    return encode(texture(rng) * np.ones(3) * hard_shadow(rng))
+
+
 CONDITIONS: dict[str, Condition] = {
     "plain 28x28": lambda digit, rng: encode(digit),
     "plain 28x28, JPEG": lambda digit, rng: encode(digit, "JPEG", quality=95),
@@ -243,6 +293,13 @@ CONDITIONS: dict[str, Condition] = {
     "JPEG quality 20": lambda digit, rng: encode(paint(place(digit)), "JPEG", quality=20),
     "colour ink": colour,
     "photo": photo,
+    "tight crop": tight_crop,
+    "tilted lined paper": lambda digit, rng: encode(
+        paint(place(digit), 40, tilted_rulings(rng, False))
+    ),
+    "tilted squared paper": lambda digit, rng: encode(
+        paint(place(digit), 40, tilted_rulings(rng, True))
+    ),
 }
 
 
@@ -258,7 +315,7 @@ def normalised(name: str, digits: Iterable[np.ndarray], seed: int = 0) -> np.nda
 def as_the_server_sees(upload: bytes) -> np.ndarray:
     """Uint8 [28, 28], blank for an upload that is refused."""
     try:
-        return to_mnist(read_image(upload))[0]
+        return read_one_digit(decode(open_image(upload)).gray).digits[0]
     except ImageError:
         return np.zeros((28, 28), np.uint8)
 
