@@ -44,7 +44,7 @@ def photo() -> bytes:
     width, height = 4000, 3000
     digit = draw_digit(7, 1000, 0.05).filter(ImageFilter.GaussianBlur(3))
     paper = np.full((height, width), 225, np.int16)
-    paper[1000:2000, 1500:2500] -= (255 - np.asarray(digit, np.int16)) * 180 // 255
+    paper[1000:2000, 1500:2500] -= (255 - np.asarray(digit, np.int16)) * 7 // 10
     shade = np.linspace(1, 0.6, width)
     noise = np.random.default_rng(0).integers(-8, 9, (height, width), dtype=np.int16)
     scene = np.clip(paper * shade + noise, 0, 255).astype(np.uint8)
