@@ -132,12 +132,13 @@ def test_the_servers_labels_are_what_everything_else_selects():
     labels = DEPLOYMENT["spec"]["template"]["metadata"]["labels"].items()
     (patch,) = documents(ROOT / "manifests/beyond-one-node/spread/spread-patch.yaml")
     (spread,) = patch["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    (budget,) = documents(ROOT / "manifests/beyond-one-node/spread/disruption-budget.yaml")
     (egress,) = policies("beyond-one-node/object-store/egress.yaml").values()
     monitor, operator = documents(ROOT / "manifests/monitoring/operator/pod-monitor.yaml")
     for selector in (
         DEPLOYMENT["spec"]["selector"],
         {"matchLabels": SERVICE["spec"]["selector"]},
-        INFERENCE["PodDisruptionBudget"]["spec"]["selector"],
+        budget["spec"]["selector"],
         policies("network-policy.yaml")["mnist-inference"]["podSelector"],
         policies("monitoring/network-policy.yaml")["mnist-inference-metrics"]["podSelector"],
         egress["podSelector"],
@@ -310,7 +311,7 @@ def test_the_pool_moves_to_the_top_of_dockers_own_subnet(tmp_path, subnet, cidr)
 def test_a_subnet_with_no_room_beside_the_nodes_is_refused(tmp_path):
     result = lb_apply(tmp_path, "10.0.0.0/28")
     assert result.returncode == 1
-    assert "10.0.0.0/28: too small" in result.stderr
+    assert "10.0.0.0/28, which has no room" in result.stderr
 
 
 def lb_apply(tmp_path, subnet):
