@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# What tests/e2e.sh is made of: steps with their times, waiting, the load, the report of a failure, cleaning up.
-# Sourced by it; $namespace, $worker, $digit, $address and $tmp are its own.
+# Functions for tests/e2e.sh: steps with their times, the README's commands, waiting, load, failover, cleaning up.
+# Sourced by it; $namespace, $worker, $cluster, $address and $tmp are set there.
 # shellcheck disable=SC2154
-exec 3>&2  # where a message goes from inside of a command whose output is put aside
+exec 3>&2 # for messages from inside a command whose output is redirected
 
-step() { # TITLE: ends the step before, with its time
+step() { # TITLE: ends the previous step and prints its time
   [[ -z ${doing-} ]] || echo "    done in $((SECONDS - began)) s"
   doing=$1 began=$SECONDS
   echo "==> $1"
@@ -17,103 +17,126 @@ die() {
   exit 1
 }
 
-must_not() { ! "$@"; }
+# The commands of one step of the README, as written there; blocks after "not run by make e2e" are left out.
+readme() { # NUMBER
+  awk -v heading="### $1. " '
+    /^### / || /^## / { inside = index($0, heading) == 1 }
+    /<!-- not run by make e2e/ { skip = 1 }
+    /^```/ { if (code) { code = 0; skip = 0 } else if ($0 == "```bash") { code = !skip }; next }
+    inside && code' README.md | sed "s/kind-worker/$worker/g" >"$tmp/step.sh"
+  [[ -s $tmp/step.sh ]] || die "the README has no commands for step $1"
+  # shellcheck disable=SC1091
+  (set -e && . "$tmp/step.sh") >"$tmp/step.log" 2>&1 || { cat "$tmp/step.log" >&3; die "step $1 of the README failed"; }
+}
 
 wait_for() { # SECONDS SENTENCE COMMAND...: until the command succeeds
   local seconds=$1 sentence=$2 deadline=$((SECONDS + $1))
   shift 2
   until "$@" >"$tmp/wait" 2>&1; do
-    ((SECONDS < deadline)) || { cat "$tmp/wait" >&3; die "after $seconds s still not so: $sentence"; }
+    ((SECONDS < deadline)) || { cat "$tmp/wait" >&3; die "not true after $seconds s: $sentence"; }
     sleep 1
   done
   note "$sentence"
 }
 
-contains() { # TEXT COMMAND...: whether the command prints the text, whatever its exit status
+contains() { # TEXT COMMAND...: whether the command succeeds and prints the text
   local text=$1 output
   shift
-  output=$("$@" 2>&1) || true
-  [[ $output == *"$text"* ]]
+  output=$("$@" 2>&1) || { echo "$output"; return 1; }
+  [[ $output == *"$text"* ]] || { echo "$output"; return 1; }
 }
 
-# A kubeconfig of its own, so that the namespace is this run's and the user's own context stays as it is.
-own_kubeconfig() {
-  kubectl config view --minify --flatten >"$tmp/kubeconfig"
-  export KUBECONFIG=$tmp/kubeconfig
-  kubectl config set-context --current --namespace "$namespace" >/dev/null
+prints_nothing() { # COMMAND...: whether the command succeeds without any output
+  local output
+  output=$("$@") || die "failed: $*"
+  [[ -z $output ]]
+}
+
+fails_with() { # TEXT COMMAND...: whether the command fails and prints the text
+  local text=$1 output
+  shift
+  if output=$("$@" 2>&1); then return 1; fi
+  [[ $output == *"$text"* ]]
 }
 
 trained() { # POD: whether it has succeeded; dies if it has failed
   case $(kubectl get pod "$1" --output 'jsonpath={.status.phase}') in
     Succeeded) ;;
-    Failed) die "the Pod $1 has failed" ;;
+    Failed) die "the Pod $1 failed" ;;
     *) return 1 ;;
   esac
 }
 
-predict() { curl --silent --show-error --fail --max-time 10 --form "file=@$digit" "http://$address:5000/predict"; }
+field() { kubectl get "$1" "$2" --output "jsonpath={$3}"; } # KIND NAME PATH
 
-served_version() { curl --silent --fail --max-time 10 "http://$address:5000/version" | sed -n 's/.*"model_version": *"\([^"]*\)".*/\1/p'; }
-
-only_new_version() { # OLD: whether ten answers in a row come from one model, another than OLD
-  local version i
-  version=$(served_version)
-  [[ -n $version && $version != "$1" ]] || return 1
-  for i in {1..10}; do [[ $(served_version) == "$version" ]] || return 1; done
-}
-
-without_lost_requests() { # COMMAND...: runs it while requests come in from outside, each of which must be answered
-  local requests=0 lost
-  rm -f "$tmp/stop" "$tmp/codes"
-  (for ((i = 0; i < 3000; i++)); do
-    [[ ! -e $tmp/stop ]] || break
-    curl --silent --output /dev/null --write-out '%{http_code}\n' --max-time 10 \
-      --form "file=@$digit" "http://$address:5000/predict" >>"$tmp/codes" || true
-    sleep 0.1
-  done) &
-  local load=$!
-  "$@"
-  sleep 2
-  touch "$tmp/stop"
-  wait "$load"
-  requests=$(wc -l <"$tmp/codes")
-  lost=$(grep -vcx 200 "$tmp/codes" || true)
-  ((requests > 20)) || die "only $requests requests were sent"
-  [[ $lost == 0 ]] || die "$lost of $requests requests failed: $(sort "$tmp/codes" | uniq -c | tr -s '\n ' ' ')"
-  note "$requests requests meanwhile, every one answered"
-}
-
-from_a_server() { # HOST PORT: prints reached or blocked
-  kubectl exec deployment/mnist-inference -- python -c '
-import socket, sys
-try:
-    socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=3)
-    print("reached")
-except OSError:
-    print("blocked")' "$@"
-}
-
-two_servers() { # Running or Ready
+servers_with() { # RUNNING READY: whether there are exactly two servers, with these values of phase and Ready
   local found
-  if [[ $1 == Ready ]]; then
-    found=$(kubectl get deployment mnist-inference --output 'jsonpath={.status.readyReplicas}')
-  else
-    found=$(kubectl get pods --selector app.kubernetes.io/name=mnist-inference --field-selector status.phase=Running --output name | wc -l)
-  fi
-  [[ $found == 2 ]]
+  found=$(kubectl get pods --selector app.kubernetes.io/name=mnist-inference \
+    --output 'jsonpath={range .items[*]}{.status.phase} {.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}')
+  [[ $found == "$1 $2"$'\n'"$1 $2" ]]
 }
 
 server_containers() {
   kubectl get pods --selector app.kubernetes.io/name=mnist-inference --output 'jsonpath={.items[*].status.containerStatuses[*].containerID}'
 }
 
+load() { python3 tests/load.py "http://$address:5000" "$@"; }
+
+served_version() {
+  curl --silent --show-error --fail --max-time 10 "http://$address:5000/version" |
+    python3 -c 'import json, sys; print(json.load(sys.stdin)["model"]["model_version"])'
+}
+
+# Whether 40 new connections in a row reach a model other than OLD. One stale worker of four would go unnoticed with
+# a probability of 0.75^40, one in 100,000.
+only_new_version() { # OLD
+  local version i
+  version=$(served_version)
+  [[ -n $version && $version != "$1" ]] || return 1
+  for ((i = 0; i < 40; i++)); do [[ $(served_version) == "$version" ]] || return 1; done
+}
+
+without_lost_requests() { # COMMAND...: runs it under load; every request must be answered, and correctly
+  rm -f "$tmp/stop"
+  load 600 "$tmp/stop" >"$tmp/load" 2>&1 &
+  local pid=$! code=0
+  "$@"
+  sleep 2
+  touch "$tmp/stop"
+  wait "$pid" || code=$?
+  note "load: $(cat "$tmp/load")"
+  ((code == 0)) || die "requests failed"
+}
+
+from_pod() { # [kubectl's flags and] POD HOST PORT: prints reached or blocked
+  kubectl exec "${@:1:$#-2}" -- python -c '
+import socket, sys
+try:
+    socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=3)
+    print("reached")
+except TimeoutError:
+    print("blocked")' "${@: -2}"
+}
+
 announcing_node() {
   kubectl --namespace kube-system get lease "cilium-l2announce-$namespace-mnist-inference-service" --output 'jsonpath={.spec.holderIdentity}'
 }
 
-announced_by_another() { [[ -n $(announcing_node) && $(announcing_node) != "$1" ]]; }
+announced_by_another() { # NODE: whether another node holds the Lease, and the address resolves to its MAC address
+  local holder
+  holder=$(announcing_node)
+  [[ -n $holder && $holder != "$1" ]] || return 1
+  resolves_to "$holder"
+}
 
-no_agent_on() { [[ -z $(kubectl --namespace kube-system get pods --selector k8s-app=cilium --field-selector "spec.nodeName=$1" --output name) ]]; }
+resolves_to() { # NODE: whether the host has the node's MAC address for the Service's address
+  local mac
+  mac=$(docker exec "$1" cat /sys/class/net/eth0/address)
+  curl --silent --max-time 2 --output /dev/null "http://$address:5000/healthz" || return 1
+  contains "lladdr $mac" ip neigh show "$address"
+}
+
+no_agent_on() { prints_nothing kubectl --namespace kube-system get pods --selector k8s-app=cilium --field-selector "spec.nodeName=$1" --output name; }
 
 # The Cilium agent is kept off a node, or let back, without touching the agents of the other nodes.
 keep_cilium_off() { # NODE
@@ -134,7 +157,6 @@ let_cilium_back() {
   update_strategy=
 }
 
-# What a person would look at first.
 report_failure() {
   echo "==> FAILED in: ${doing-the beginning}"
   kubectl get nodes --show-labels || true
@@ -148,16 +170,17 @@ report_failure() {
   kubectl --namespace kube-system get pods --output wide || true
 }
 
-finish() { # runs at every end of the script, a signal's too
+finish() { # runs whenever the script ends, also after a signal
   local code=$?
   trap - EXIT INT TERM
   touch "$tmp/stop"
   [[ $code == 0 || ! -s $tmp/kubeconfig ]] || report_failure >&2
+  [[ -z ${stopped-} ]] || docker start "$stopped" >/dev/null || true
   if [[ -s $tmp/kubeconfig ]]; then
     let_cilium_back || true
     kubectl uncordon "$worker" >/dev/null || true
     kubectl label nodes "$worker" training- >/dev/null || true
-    kubectl delete namespace "$namespace" --ignore-not-found >/dev/null || true
+    kubectl delete namespace "$namespace" "$namespace-e2e" --ignore-not-found >/dev/null || true
   fi
   rm -rf "$tmp"
   [[ $code == 0 ]] && echo "==> passed in $SECONDS s" || echo "==> failed after $SECONDS s"

@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parent.parent
+# Prometheus's own files, *.yml, are not resources.
 FILES = sorted((ROOT / "manifests").rglob("*.yaml"))
 CLUSTER_UP = (ROOT / "scripts/cluster-up.sh").read_text()
 KUBERNETES = re.search(r"kindest/node:v(\d+\.\d+)\.\d+", CLUSTER_UP)[1]
@@ -36,15 +37,18 @@ def merged(patch, base):
 
 
 def is_patch(path):
-    """Return whether the file is a patch for inference.yaml rather than resources of its own."""
+    """Return whether the file is a patch for one of the resources in manifests/."""
     return path.name.endswith("-patch.yaml")
 
 
 INFERENCE = {d["kind"]: d for d in documents(ROOT / "manifests/inference.yaml")}
+(CLAIM,) = documents(ROOT / "manifests/model-pvc.yaml")
+PATCHED = {"Deployment": INFERENCE["Deployment"], "PersistentVolumeClaim": CLAIM}
 RESOURCES = [
-    (path, merged(doc, INFERENCE["Deployment"]) if is_patch(path) else doc)
+    (path, merged(doc, PATCHED[doc["kind"]]) if is_patch(path) else doc)
     for path in FILES
     for doc in documents(path)
+    if path.name != "kustomization.yaml"
 ]
 PODS = [
     (path, doc["spec"] if doc["kind"] == "Pod" else doc["spec"]["template"]["spec"])

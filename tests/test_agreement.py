@@ -1,13 +1,12 @@
-"""What is said in more than one file agrees: images, ports, paths, names, settings, addresses.
+"""Facts that appear in more than one file agree: images, ports, paths, names and settings."""
 
-YAML cannot share a fact with Python, a Dockerfile and the README; these tests do it for them.
-"""
-
+import copy
 import ipaddress
 import os
 import re
-import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import mnist
 import pytest
@@ -15,6 +14,7 @@ import train
 import yaml
 from app import create_app
 from manifest_files import (
+    CLAIM,
     CLUSTER_UP,
     FILES,
     INFERENCE,
@@ -23,7 +23,6 @@ from manifest_files import (
     ROOT,
     TRAINING,
     documents,
-    is_patch,
     name_of,
 )
 
@@ -49,20 +48,51 @@ def python_sources(folder):
     return "".join(path.read_text() for path in sorted((ROOT / folder).glob("*.py")))
 
 
-@pytest.mark.parametrize(("path", "pod"), PODS, ids=name_of)
-def test_a_pod_runs_an_image_that_the_readme_builds_as_that_images_own_user(path, pod):
+OWN_PODS = [(path, pod) for path, pod in PODS if path.parent.name != "monitoring"]
+
+
+@pytest.mark.parametrize(("path", "pod"), OWN_PODS, ids=name_of)
+def test_a_pod_runs_an_image_that_the_readme_builds_with_a_numeric_user(path, pod):
     for container in pod["containers"]:
         image = container["image"]
         assert re.search(rf"docker build .*-t {image} {CONTEXTS[image]}\b", README)
         assert re.search(rf"kind load docker-image .*{image}", README)
-        user, group = pod["securityContext"]["runAsUser"], pod["securityContext"]["runAsGroup"]
-        assert f"USER {user}:{group}\n" in dockerfile(image)
+        user, group = re.search(r"\nUSER (\d+):(\d+)\n", dockerfile(image)).groups()
+        assert user != "0"
+        assert pod["securityContext"].get("fsGroup", int(group)) == int(group)
 
 
-def test_all_training_files_run_the_same_container():
-    assert len(TRAINING) == 4
-    first = TRAINING[0][1]["containers"]
-    assert [path.name for path, pod in TRAINING if pod["containers"] != first] == []
+def test_the_training_manifests_differ_only_in_what_their_headers_state():
+    by_name = {path.name: (path, copy.deepcopy(pod)) for path, pod in TRAINING}
+    _, plain = by_name.pop("train-pod.yaml")
+    differences = {
+        "train-pod-affinity.yaml": {"affinity"},
+        "train-pod-affinity-mount.yaml": {"affinity", "fsGroup", "volume"},
+        "train-job.yaml": {"affinity", "fsGroup", "volume", "deadline"},
+    }
+    assert {*by_name} == {*differences}
+    for name, (path, pod) in by_name.items():
+        found = set()
+        if pod.pop("affinity", None):
+            found.add("affinity")
+        if pod["securityContext"].pop("fsGroup", None):
+            found.add("fsGroup")
+        if pod["volumes"][1] == {
+            "name": "model",
+            "persistentVolumeClaim": {"claimName": "mnist-model"},
+        }:
+            found.add("volume")
+            pod["volumes"][1] = plain["volumes"][1]
+        if "activeDeadlineSeconds" not in pod:
+            found.add("deadline")
+            (job,) = documents(path)
+            pod["activeDeadlineSeconds"] = job["spec"]["activeDeadlineSeconds"]
+        assert pod == plain
+        assert found == differences[name]
+        stated = re.search(r"# Differences from train-pod\.yaml: (.*)\n", path.read_text())[1]
+        assert {
+            word for word in ("affinity", "fsGroup", "volume", "deadline") if word in stated
+        } == found
 
 
 def test_training_can_write_where_its_image_wants_to_and_nowhere_else():
@@ -80,13 +110,11 @@ def test_the_server_reads_the_model_where_training_publishes_it_and_cannot_write
 
 
 def test_every_claim_is_the_one_that_model_pvc_makes():
-    (claim,) = documents(ROOT / "manifests/model-pvc.yaml")
-    (shared,) = documents(ROOT / "manifests/beyond-one-node/model-pvc-rwx.yaml")
     volumes = [volume for _, pod in PODS for volume in pod["volumes"]]
     used = {
         v["persistentVolumeClaim"]["claimName"] for v in volumes if "persistentVolumeClaim" in v
     }
-    assert used == {claim["metadata"]["name"]} == {shared["metadata"]["name"]}
+    assert used == {CLAIM["metadata"]["name"]}
 
 
 def test_no_two_resources_of_a_kind_share_a_name():
@@ -95,45 +123,76 @@ def test_no_two_resources_of_a_kind_share_a_name():
     assert sorted(names) == sorted(set(names))
 
 
+def policies(name):
+    found = documents(ROOT / "manifests" / name)
+    return {d["metadata"]["name"]: d["spec"] for d in found if d["kind"] == "NetworkPolicy"}
+
+
 def test_the_servers_labels_are_what_everything_else_selects():
     labels = DEPLOYMENT["spec"]["template"]["metadata"]["labels"].items()
-    (policy,) = documents(ROOT / "manifests/network-policy.yaml")
-    (egress,) = documents(ROOT / "manifests/beyond-one-node/object-store-egress.yaml")
-    (spread,) = DEPLOYMENT["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    (patch,) = documents(ROOT / "manifests/beyond-one-node/spread/spread-patch.yaml")
+    (spread,) = patch["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    (budget,) = documents(ROOT / "manifests/beyond-one-node/spread/disruption-budget.yaml")
+    (egress,) = policies("beyond-one-node/object-store/egress.yaml").values()
+    monitor, operator = documents(ROOT / "manifests/monitoring/operator/pod-monitor.yaml")
     for selector in (
-        DEPLOYMENT["spec"]["selector"]["matchLabels"],
-        SERVICE["spec"]["selector"],
-        INFERENCE["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"],
-        policy["spec"]["podSelector"]["matchLabels"],
-        egress["spec"]["podSelector"]["matchLabels"],
-        spread["labelSelector"]["matchLabels"],
+        DEPLOYMENT["spec"]["selector"],
+        {"matchLabels": SERVICE["spec"]["selector"]},
+        budget["spec"]["selector"],
+        policies("network-policy.yaml")["mnist-inference"]["podSelector"],
+        policies("monitoring/network-policy.yaml")["mnist-inference-metrics"]["podSelector"],
+        egress["podSelector"],
+        spread["labelSelector"],
+        monitor["spec"]["selector"],
+        operator["spec"]["podSelector"],
     ):
-        assert selector.items() <= labels
-    (hpa,) = documents(ROOT / "manifests/inference-hpa.yaml")
+        assert selector["matchLabels"].items() <= labels
+    (hpa,) = documents(ROOT / "manifests/autoscaling/inference-hpa.yaml")
     target = hpa["spec"]["scaleTargetRef"]
     assert (target["kind"], target["name"]) == ("Deployment", DEPLOYMENT["metadata"]["name"])
 
 
 def test_the_port_is_the_same_in_gunicorn_image_container_service_policy_and_readme():
-    (port,) = SERVER["ports"]
+    port, _ = SERVER["ports"]
     (outside,) = SERVICE["spec"]["ports"]
-    (policy,) = documents(ROOT / "manifests/network-policy.yaml")
     number = port["containerPort"]
     assert f"'PORT', '{number}'" in (ROOT / "inference/gunicorn.conf.py").read_text().replace(
         '"', "'"
     )
     assert f"EXPOSE {number}\n" in dockerfile("mnist:inference")
     assert (outside["port"], outside["targetPort"]) == (number, port["name"])
-    assert policy["spec"]["ingress"] == [{"ports": [{"port": port["name"]}]}]
-    address = SERVICE["metadata"]["annotations"]["lbipam.cilium.io/ips"]
-    assert f"http://{address}:{number}/predict" in README
+    policy = policies("network-policy.yaml")["mnist-inference"]
+    assert policy["ingress"] == [{"ports": [{"port": port["name"]}]}]
+    assert f"http://$ADDRESS:{number}/predict" in README
 
 
-def test_the_services_address_is_in_the_pool_and_no_other_address_of_the_pool_is_promised():
+def test_the_metrics_port_is_the_servers_and_only_prometheus_may_connect_to_it():
+    _, port = SERVER["ports"]
+    (variable,) = [item for item in SERVER["env"] if item["name"] == "METRICS_PORT"]
+    assert (port["name"], str(port["containerPort"])) == ("metrics", variable["value"])
+    config = (ROOT / "manifests/monitoring/config/prometheus.yml").read_text()
+    assert f"regex: {port['name']}\n" in config
+    spec = policies("monitoring/network-policy.yaml")["mnist-inference-metrics"]
+    (rule,) = spec["ingress"]
+    assert rule["ports"] == [{"port": port["name"]}]
+    (source,) = rule["from"]
+    (prometheus,) = [
+        d
+        for p, d in RESOURCES
+        if d["metadata"]["name"] == "prometheus" and d["kind"] == "Deployment"
+    ]
+    labels = prometheus["spec"]["template"]["metadata"]["labels"]
+    assert source["podSelector"]["matchLabels"].items() <= labels.items()
+
+
+def test_the_first_address_of_the_pool_is_the_one_in_the_documents():
     (block,) = POOL["spec"]["blocks"]
-    address = SERVICE["metadata"]["annotations"]["lbipam.cilium.io/ips"]
-    assert ipaddress.ip_address(address) in ipaddress.ip_network(block["cidr"])
-    assert set(re.findall(r"172\.18\.255\.\d+", DOCS)) <= {address, block["cidr"].split("/")[0]}
+    assert POOL["spec"]["allowFirstLastIPs"] == "No"
+    assert "annotations" not in SERVICE["metadata"]
+    network = ipaddress.ip_network(block["cidr"])
+    named = set(re.findall(r"172\.18\.255\.\d+", DOCS))
+    assert str(network[1]) in named
+    assert named <= {str(network[0]), str(network[1]), str(network[6])}
 
 
 def test_the_probes_ask_for_routes_that_the_server_has(tmp_path):
@@ -194,18 +253,11 @@ def test_cilium_replaces_kube_proxy_exactly_where_kind_leaves_it_out():
     assert policy["spec"]["interfaces"] == [VALUES["devices"]]
 
 
-def test_the_readmes_cilium_commands_have_the_values_and_the_version_of_the_project():
+def test_the_readme_installs_the_versions_that_cluster_up_installs():
     version = re.search(r"cilium-(\d+\.\d+\.\d+)\.tgz", CLUSTER_UP)[1]
     assert set(re.findall(r"--version (1\.\d+\.\d+)", README)) == {version}
-    node = re.search(r"kindest/node:v[\d.]+", CLUSTER_UP)[0]
-    assert set(re.findall(r"kindest/node:v[\d.]+", README)) == {node}
-    flat = {
-        f"{key}.{inner}" if inner else key: str(setting).lower()
-        for key, value in VALUES.items()
-        for inner, setting in (value.items() if isinstance(value, dict) else [("", value)])
-    }
-    command = re.search(r"cilium install (?:.*\\\n)*.*", README)[0]
-    assert dict(re.findall(r"--set (\S+)=(\S+)", command)) == flat
+    node = re.search(r"kindest/node:v[\d.]+@sha256:\w+", CLUSTER_UP)[0]
+    assert set(re.findall(r"kindest/node:v[\d.]+@sha256:\w+", README)) == {node}
 
 
 @pytest.mark.parametrize(
@@ -217,12 +269,14 @@ def test_the_files_that_a_document_names_exist(name):
     assert [path for path in sorted(set(own)) if not [*ROOT.glob(path)]] == []
 
 
-def test_every_manifest_is_named_in_the_readme_or_in_a_document():
-    assert [path.name for path in FILES if path.name not in DOCS] == []
+def test_every_file_in_the_manifests_folder_is_named_in_a_document():
+    assert [
+        path.name for path in FILES if path.parent.name == "manifests" and path.name not in DOCS
+    ] == []
 
 
-def test_every_patch_changes_the_servers_volume_and_not_a_new_one():
-    patches = [(path, doc) for path, doc in RESOURCES if is_patch(path)]
+def test_every_volume_patch_changes_the_servers_volume_and_not_a_new_one():
+    patches = [(path, doc) for path, doc in RESOURCES if path.name == "inference-patch.yaml"]
     assert len(patches) == 2
     for _, doc in patches:
         (volume,) = doc["spec"]["template"]["spec"]["volumes"]
@@ -243,14 +297,13 @@ def test_the_pool_moves_to_the_top_of_dockers_own_subnet(tmp_path, subnet, cidr)
     result = lb_apply(tmp_path, subnet)
     assert result.returncode == 0, result.stderr
     assert f"- cidr: {cidr}\n" in result.stdout
-    assert f"lbipam.cilium.io/ips: {cidr.removesuffix('0/29')}1\n" in result.stdout
     assert ipaddress.ip_network(cidr).subnet_of(ipaddress.ip_network(subnet))
 
 
 def test_a_subnet_with_no_room_beside_the_nodes_is_refused(tmp_path):
     result = lb_apply(tmp_path, "10.0.0.0/28")
     assert result.returncode == 1
-    assert "10.0.0.0/28: too small" in result.stderr
+    assert "10.0.0.0/28, which has no room" in result.stderr
 
 
 def lb_apply(tmp_path, subnet):
@@ -259,7 +312,7 @@ def lb_apply(tmp_path, subnet):
         (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
         (tmp_path / name).chmod(0o755)
     return subprocess.run(
-        ["scripts/lb-apply.sh", "manifests/cilium-ip-pool.yaml", "manifests/inference.yaml"],
+        ["scripts/lb-apply.sh", "manifests/cilium-ip-pool.yaml"],
         cwd=ROOT,
         env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
         capture_output=True,
@@ -268,11 +321,14 @@ def lb_apply(tmp_path, subnet):
     )
 
 
-@pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
 def test_the_shell_scripts_pass_shellcheck():
     scripts = [*ROOT.glob("*/*.sh")]
     result = subprocess.run(
-        ["shellcheck", "-x", *scripts], cwd=ROOT, capture_output=True, text=True, check=False
+        [Path(sys.executable).with_name("shellcheck"), "-x", *scripts],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert result.stdout == ""
     assert len(scripts) >= 5

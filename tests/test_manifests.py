@@ -5,15 +5,16 @@ import re
 
 import kubernetes_validate
 import pytest
+import yaml
 from manifest_files import FILES, KUBERNETES, PODS, RESOURCES, ROOT, documents, name_of
 
-# The fields used here of the two kinds that Kubernetes does not know itself, as in Cilium 1.20's
-# CustomResourceDefinitions; a nested dict is an object, a list holds its items' form.
+# The fields used here of the custom resources, as in the CustomResourceDefinitions of Cilium 1.20
+# and of the Prometheus operator; a nested dict is an object, a list contains the form of its items.
 SELECTOR = {
     "matchLabels": dict,
     "matchExpressions": [{"key": str, "operator": str, "values": list}],
 }
-CILIUM_KINDS = {
+CUSTOM_KINDS = {
     ("cilium.io/v2", "CiliumLoadBalancerIPPool"): {
         "blocks": [{"cidr": str, "start": str, "stop": str}],
         "allowFirstLastIPs": str,
@@ -26,6 +27,10 @@ CILIUM_KINDS = {
         "interfaces": [str],
         "loadBalancerIPs": bool,
         "externalIPs": bool,
+    },
+    ("monitoring.coreos.com/v1", "PodMonitor"): {
+        "selector": SELECTOR,
+        "podMetricsEndpoints": [{"port": str, "interval": str}],
     },
 }
 
@@ -80,7 +85,7 @@ def violations(pod):
 
 @pytest.mark.parametrize(("path", "resource"), RESOURCES, ids=name_of)
 def test_a_resource_is_valid_for_the_kubernetes_version_of_the_cluster(path, resource):
-    if (form := CILIUM_KINDS.get((resource["apiVersion"], resource["kind"]))) is not None:
+    if (form := CUSTOM_KINDS.get((resource["apiVersion"], resource["kind"]))) is not None:
         assert misfits(resource["spec"], form) == []
     else:
         kubernetes_validate.validate(resource, KUBERNETES, strict=True)
@@ -90,7 +95,7 @@ def test_an_unknown_field_is_found_in_either_kind_of_resource():
     service = {"apiVersion": "v1", "kind": "Service", "spec": {"prots": []}}
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(service, KUBERNETES, strict=True)
-    pool = CILIUM_KINDS[("cilium.io/v2", "CiliumLoadBalancerIPPool")]
+    pool = CUSTOM_KINDS[("cilium.io/v2", "CiliumLoadBalancerIPPool")]
     assert misfits({"cidrs": []}, pool) == ["spec.cidrs is unknown"]
     assert misfits({"blocks": [{"cidr": 7}]}, pool) == ["cidr is not str"]
 
@@ -118,7 +123,10 @@ def test_a_pod_that_breaks_the_standard_is_found(change, violation):
 
 @pytest.mark.parametrize(("path", "pod"), PODS, ids=name_of)
 def test_a_pod_is_hardened_and_bounded_beyond_the_standard(path, pod):
-    assert pod["automountServiceAccountToken"] is False
+    # Prometheus is the only Pod that talks to the API server.
+    assert pod["automountServiceAccountToken"] is ("serviceAccountName" in pod)
+    for volume in pod["volumes"]:
+        assert "sizeLimit" in volume.get("emptyDir", {"sizeLimit": None})
     for container in pod["containers"] + pod.get("initContainers", []):
         assert container["securityContext"]["readOnlyRootFilesystem"] is True
         assert container["imagePullPolicy"] == "IfNotPresent"
@@ -131,6 +139,26 @@ def test_a_manifest_begins_with_what_it_is_and_what_must_exist_first(path):
     header = re.match(r"(?:#.*\n)+", path.read_text())
     assert header is not None
     assert 2 <= header[0].count("\n") <= 4
+
+
+def test_every_patch_file_is_applied_by_the_kustomization_of_its_folder():
+    for path in (path for path in FILES if path.name.endswith("-patch.yaml")):
+        (kustomization,) = documents(path.parent / "kustomization.yaml")
+        assert {"path": path.name} in kustomization["patches"]
+
+
+def test_kustomize_deploys_what_serves_and_no_training():
+    (kustomization,) = documents(ROOT / "manifests/kustomization.yaml")
+    listed = [ROOT / "manifests" / name for name in kustomization["resources"]]
+    kinds = [doc["kind"] for path in listed for doc in documents(path)]
+    assert {"Namespace", "PersistentVolumeClaim", "Deployment", "Service"} <= {*kinds}
+    assert {"Pod", "Job"} & {*kinds} == set()
+
+
+def test_the_autoscaling_component_removes_the_field_that_the_autoscaler_sets():
+    (component,) = documents(ROOT / "manifests/autoscaling/kustomization.yaml")
+    (patch,) = component["patches"]
+    assert yaml.safe_load(patch["patch"]) == [{"op": "remove", "path": "/spec/replicas"}]
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
