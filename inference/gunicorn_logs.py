@@ -10,15 +10,14 @@ import sys
 from datetime import UTC, datetime
 
 PROBES = ("/healthz", "/readyz", "/v2/health/live", "/v2/health/ready")
-FORMATS = ("text", "json")
+LOG_FORMAT = os.environ.get("LOG_FORMAT", "text")
+if LOG_FORMAT not in ("text", "json"):
+    sys.exit(f"LOG_FORMAT is {LOG_FORMAT!r}: set it to text or json.")
 
 
 def set_formats(log) -> None:  # noqa: ANN001
     """Set the formats of gunicorn's two logs, and keep answered probes out of the access log."""
-    log_format = os.environ.get("LOG_FORMAT", "text")
-    if log_format not in FORMATS:
-        sys.exit(f"LOG_FORMAT is {log_format!r}: set it to text or json.")
-    as_json = log_format == "json"
+    as_json = LOG_FORMAT == "json"
     for handler in log.access_log.handlers:
         handler.setFormatter(AccessFormatter(as_json))
         handler.addFilter(is_not_a_passed_probe)
@@ -53,7 +52,11 @@ class AccessFormatter(logging.Formatter):
             "milliseconds": round(atoms["D"] / 1000, 1),
             "predictions": atoms["{mnist.predictions}e"],
         }
-        return json.dumps(fields) if self.as_json else " ".join(map(str, fields.values()))
+        if self.as_json:
+            return json.dumps(fields)
+        # Control characters could change what a terminal shows.
+        fields["path"] = ascii(fields["path"])[1:-1]
+        return " ".join(map(str, fields.values()))
 
 
 class ErrorFormatter(logging.Formatter):

@@ -86,8 +86,9 @@ def count(readings: list[Reading], probabilities: np.ndarray) -> None:
     for reading in readings:
         if reading.error is not None:
             REJECTED.labels(reading.error.reason).inc()
-    for digit in probabilities.argmax(axis=1).tolist():
-        digit_counters[digit].inc()
+    for digit, times in enumerate(np.bincount(probabilities.argmax(axis=1), minlength=10)):
+        if times:
+            digit_counters[digit].inc(int(times))
     for confidence in probabilities.max(axis=1).tolist():
         CONFIDENCE.observe(confidence)
 

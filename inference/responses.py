@@ -56,9 +56,9 @@ def json_response(content: dict, status: int = 200) -> Response:
 def error_response(error: HTTPException) -> Response:
     """Return {"error": "..."}, with the description given to abort() or one of DESCRIPTIONS."""
     description = error.description
-    if description == type(error).description:
+    if description == type(error).description and error.code in DESCRIPTIONS:
         limit = (request.max_content_length or 0) // 2**20
-        description = DESCRIPTIONS.get(error.code, description).format(limit=limit)
+        description = DESCRIPTIONS[error.code].format(limit=limit)
     response = error.get_response()
     response.data = json.dumps({"error": description}) + "\n"
     response.mimetype = "application/json"

@@ -27,6 +27,7 @@ MAX_JSON_COMMAS = 10 * MAX_UPLOADS
 
 HOW_TO_SEND = "send it as the form field file, with curl: -F file=@digit.png"
 HOW_TO_SEND_JSON = 'send {"image": "BASE64"} or {"images": ["BASE64", ...]}'
+TOO_MANY_VALUES = "The JSON body has too many values: send only the pictures."
 TOO_MANY = f"More than {MAX_UPLOADS} pictures in one request: send fewer."
 
 
@@ -103,10 +104,12 @@ def file_name(segment: MultipartSegment) -> str:
 def read_json(body: bytes) -> list[Upload]:
     """Return the pictures of a JSON body, which may be data: URIs instead of plain base64."""
     if body.count(b",") > MAX_JSON_COMMAS:
-        abort(413, TOO_MANY)
+        abort(413, TOO_MANY_VALUES)
     try:
         content = json.loads(body)
-        images = [content["image"]] if "image" in content else list(content["images"])
+        images = [content["image"]] if "image" in content else content["images"]
+        if not isinstance(images, list):
+            raise TypeError("images is not a list")
         if len(images) > MAX_UPLOADS:
             abort(413, TOO_MANY)
         encoded = [image.partition("base64,")[2] or image for image in images]

@@ -5,7 +5,6 @@ import time
 import numpy as np
 import pytest
 from classifier import read_model, run
-from conditions import PAGE, encode, light, paint, pen, place, ruled, shadowed_page, texture
 from digits import MAX_DIGITS, label_pieces
 from drawing.synthetic import draw_digits
 from gray import decode
@@ -14,6 +13,7 @@ from ink import is_dark_on_light, otsu_threshold
 from mnist_form import SIDE, stroke_width
 from PIL import Image
 from reading import read_all_digits, read_one_digit
+from scenes import PAGE, encode, light, paint, pen, place, ruled, shadowed_page, texture
 
 
 def to_mnist(gray: np.ndarray) -> tuple[np.ndarray, list[str]]:
