@@ -58,9 +58,8 @@ def test_a_picture_that_cannot_be_used_is_rejected_with_the_reason(client, data,
     ],
     ids=[
         "other field", "text in the field", "nothing", "empty body", "broken form", "no boundary",
-        "url-encoded form", "list in json", "object of images", "many values", "no images", "bad base64",
-        "json list", "bad json",
-        "deep json", "many parts",
+        "url-encoded form", "list in json", "object of images", "many values", "no images",
+        "bad base64", "json list", "bad json", "deep json", "many parts",
     ],
 )  # fmt: skip
 def test_a_request_without_a_readable_picture_is_told_how_to_send_one(
