@@ -90,6 +90,7 @@ def small_data(*_args) -> dataset.Dataset:
 def train_small(main, monkeypatch, tmp_path):
     """train_small(*flags) is main() on small_data, into tmp_path / "out"; gives the exit code."""
     monkeypatch.setattr(dataset, "load", small_data)
+    monkeypatch.setattr(train, "NON_DIGITS_DRAWN", 100)  # Drawing thousands takes seconds.
     flags = ("--output-dir", str(tmp_path / "out"), "--epochs", "2", "--min-accuracy", "0")
     return lambda *more: main(*flags, *more)
 
