@@ -117,6 +117,8 @@ class Worker(GeventWorker):
         try:
             with gevent.Timeout(REQUEST_SECONDS) as timeout:
                 super().handle_request(listener_name, req, sock, addr)
+            # If the client's next request has arrived, reading it would not switch to the others.
+            gevent.sleep(0)
         except gevent.Timeout as expired:
             if expired is not timeout:
                 raise

@@ -1,6 +1,8 @@
 """Past its limits the server answers 503 at once, and meanwhile it answers health checks."""
 
+import socket
 import statistics
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
@@ -124,3 +126,23 @@ def test_past_the_queue_the_answer_is_an_immediate_503(server):
     assert 10 <= len(served) < 40
     assert all(b"Retry-After: 1\r\n" in answer for answer, _ in refused)
     assert statistics.median(s for _, s in refused) < max(served) / 2
+
+
+def test_a_client_that_always_has_another_request_ready_does_not_keep_the_others_waiting(start):
+    server = start()
+    request, count = b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n", 1000
+    received = bytearray()
+
+    def receive(client):
+        while received.count(b"HTTP/1.1 200") < count and (data := client.recv(2**20)):
+            received.extend(data)
+
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as greedy:
+        receiver = threading.Thread(target=receive, args=(greedy,))
+        receiver.start()
+        greedy.sendall(request * count)
+        assert server.ask("GET", "/healthz")[0] == 200
+        answered = received.count(b"HTTP/1.1 200")
+        receiver.join(60)
+    assert answered < count / 2
+    assert received.count(b"HTTP/1.1 200") == count
