@@ -63,7 +63,9 @@ def test_a_server_without_a_model_is_explained_until_the_model_appears(open_page
         away = page.locator("#away")
         words = page.request.get(f"{base}/readyz").json()["error"]
         expect(away).to_have_text(f"{words} Trying again every 3 seconds.")
-        draw(page, 7)
+        # The model must appear after this answer, or no retry would be needed.
+        with page.expect_response("**/predict*"):
+            draw(page, 7)
         expect(away).to_be_visible()
         assert page.inner_text("#digit") == "?"
         write_model(tmp_path / "model.onnx", "aaaaaaaaaaaa")
