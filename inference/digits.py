@@ -17,8 +17,9 @@ EDGE_SHARE = 0.5
 SPECK_AREA, SPECK_LENGTH, SMALLEST = 0.03, 0.12, 0.03
 # The most digits that are returned for a picture, the largest ones.
 MAX_DIGITS = 64
-# A piece at least this wide by its height may be several digits that touch: of about the typical
-# width, at most so many, each at least this high by the piece.
+# A piece may be several digits that touch if its width is at least NARROWEST_PAIR of its height. It
+# is cut into parts of about TYPICAL_WIDTH of their height, at most MOST_PARTS of them, each part of
+# at least SHORTEST_PART of the height of the piece.
 NARROWEST_PAIR, TYPICAL_WIDTH, MOST_PARTS, SHORTEST_PART = 0.7, 0.75, 8, 0.4
 
 
@@ -99,19 +100,17 @@ def split_touching(
     parts = []
     for digit in digits:
         height, width = np.array(digit.cover.shape) - 2
-        candidates = [[digit]]
-        if width >= NARROWEST_PAIR * height:
-            usual = min(max(2, round(width / (TYPICAL_WIDTH * height))), MOST_PARTS)
-            cuts = [([middle], 0.1) for middle in (0.4, 0.5, 0.6)]
-            if usual > 2:
-                cuts.append((np.arange(1, usual) / usual, 0.3 / usual))
-            candidates += [cut(digit, *places) for places in cuts]
-        if len(candidates) > 1:
-            rows = iter(confidence([part for candidate in candidates for part in candidate]))
-            scores = [min(next(rows) for _ in candidate) for candidate in candidates]
-            parts += candidates[int(np.argmax(scores))]
-        else:
+        if width < NARROWEST_PAIR * height:
             parts.append(digit)
+            continue
+        usual = min(max(2, round(width / (TYPICAL_WIDTH * height))), MOST_PARTS)
+        cuts = [([middle], 0.1) for middle in (0.4, 0.5, 0.6)]
+        if usual > 2:
+            cuts.append((np.arange(1, usual) / usual, 0.3 / usual))
+        candidates = [[digit], *(cut(digit, *places) for places in cuts)]
+        rows = iter(confidence([part for candidate in candidates for part in candidate]))
+        scores = [min(next(rows) for _ in candidate) for candidate in candidates]
+        parts += candidates[int(np.argmax(scores))]
     return parts[:MAX_DIGITS]
 
 

@@ -34,7 +34,7 @@ def mnist_picture(gray: np.ndarray) -> np.ndarray | None:
 def to_mnist(cover: np.ndarray) -> np.ndarray:
     """Bring the ink of a digit, uint8 [h, w] with a margin of one pixel, to uint8 [28, 28]."""
     fine = resize(cover, BOX * FINE / (max(cover.shape) - 2))
-    # What enlarging has blurred gets its outline back.
+    # Enlarging has blurred the outline: make it sharp again.
     fine = np.clip(fine * np.int16(2) - 128, 0, 255).astype(np.uint8)
     fine = usual_strokes(fine)
     rows, columns = (np.flatnonzero((fine > 127).any(axis=axis)) for axis in (1, 0))

@@ -13,7 +13,7 @@ from background import in_background
 from digits import Digit, find_digits, split_touching
 from gray import decode
 from image import ImageError, open_image
-from ink import find_ink
+from ink import SOLID, find_ink
 from mnist_form import mnist_picture, to_mnist
 from PIL import Image
 from uploads import Upload
@@ -23,9 +23,9 @@ MAX_REQUEST_PIXELS = 40_000_000
 MAX_REQUEST_DIGITS = 256
 # A picture with at most this many bytes and pixels is read in about 10 ms.
 SMALL_BYTES, SMALL_PIXELS = 64 * 1024, 512 * 512
-# Where warnings start: a range of gray levels, a share of the digit's box, a width by its height
-# (one in a thousand of MNIST's digits is wider than 1.7).
-FAINT, SOLID, WIDEST = 64, 0.85, 2.0
+# Where warnings start: a range of gray levels, and a ratio of width to height (one in a thousand of
+# MNIST's digits is wider than 1.7).
+FAINT, WIDEST = 64, 2.0
 
 SEVERAL = "More than one digit seems to be drawn: this is the largest."
 TOO_MANY = (

@@ -72,7 +72,7 @@ def train(dataset: str, data_dir: Path, output_dir: Path, seed: int) -> Run:
 
 
 def training_table(runs: list[Run]) -> str:
-    """A row for each run, and for several one with the median, the least and the most."""
+    """A row for each run, and for several runs one with the median (min to max)."""
     recipe = json.loads(runs[0].metadata["recipe"])
     trained_on = runs[0].metadata["trained_on"]
     title = f"training, {recipe['dataset']}, epochs: {recipe['epochs']}, {trained_on}"

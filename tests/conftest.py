@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
-# Before onnxruntime is imported anywhere: it would report each process to its makers.
+# Before onnxruntime is imported anywhere: it would send telemetry.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import dataset

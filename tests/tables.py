@@ -14,7 +14,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def middle(values: Sequence[float], form: str) -> str:
-    """The median, and the least and the most where there are several: 43.0 (42.9 to 43.1)."""
+    """The median, and for several values min and max: 43.0 (42.9 to 43.1)."""
     median = format(statistics.median(values), form)
     if len(values) == 1:
         return median

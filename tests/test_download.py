@@ -161,7 +161,7 @@ def test_archives_put_there_by_hand_need_no_network(tmp_path):
     assert idx(images) == CONTENT["train-images-idx3-ubyte.gz"]
 
 
-def test_a_damaged_archive_on_disk_is_downloaded_anew(start_mirror, tmp_path, monkeypatch, capsys):
+def test_a_damaged_archive_on_disk_is_downloaded_again(start_mirror, tmp_path, monkeypatch, capsys):
     for name, body in CONTENT.items():
         (tmp_path / name).write_bytes(body)
     damaged = tmp_path / "t10k-labels-idx1-ubyte.gz"

@@ -21,7 +21,7 @@ from drawing.non_digits import draw_unseen_kinds
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-# onnxruntime sends usage data to its makers unless this is set before it is imported.
+# onnxruntime sends telemetry unless this is set before it is imported.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import onnxruntime  # noqa: E402
 

@@ -18,7 +18,7 @@ def convolution(inputs: int, outputs: int, size: int = 3, stride: int = 1) -> li
 def build_network() -> nn.Sequential:
     """Float [N, 1, 28, 28] (normalised) to logits [N, 10]; weights as PyTorch initialises them."""
     return nn.Sequential(
-        *convolution(1, 32, size=4, stride=2),  # to 14x14 at once: half the time, as good
+        *convolution(1, 32, size=4, stride=2),  # 14x14 from here on: half the time, as accurate
         *convolution(32, 32),
         *convolution(32, 32),
         nn.MaxPool2d(2),

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: end at once, or finish the current step first."""
+"""SIGTERM and SIGINT: end immediately, or finish the current step first."""
 
 import os
 import signal
