@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 from image import ImageError
-from ink import EMPTY, Ink
+from ink import EMPTY, Ink, outermost
+from mnist_form import with_margin
 
 # A piece along the picture's border for this share of its length is a shadow, a table or a frame.
 EDGE_SHARE = 0.5
@@ -38,55 +39,53 @@ def find_digits(ink: Ink, gap: float) -> list[Digit]:
 
     Pieces belong together where the columns between them are fewer than gap times their height.
     """
-    cover = np.pad(ink.cover, 1)
-    labels, boxes = label_pieces(cover >= 128)
+    labels, boxes = label_pieces(ink.cover >= 128)
     areas = np.bincount(labels.ravel(), minlength=len(boxes) + 1)[1:]
+    groups = group_columns(boxes, select_pieces(labels, boxes, areas), gap)
+    largest = sorted(groups, key=lambda group: -areas[group].sum())[:MAX_DIGITS]
+    digits = []
+    for group in sorted(largest, key=lambda group: boxes[group, 0].min()):
+        (left, top), (right, bottom) = boxes[group, :2].min(axis=0), boxes[group, 2:].max(axis=0)
+        window = slice(top - 1, bottom + 1), slice(left - 1, right + 1)
+        own = dilate(np.isin(labels[window], group + 1))
+        corner = ink.x + (left - 1) * ink.scale, ink.y + (top - 1) * ink.scale
+        digits.append(crop(ink.cover[window] * own, corner, ink.scale))
+    return digits
+
+
+def crop(cover: np.ndarray, corner: tuple[float, float], scale: float) -> Digit:
+    """Return the digit on a cover, uint8 [h, w], whose upper left corner is at (x, y)."""
+    rows, columns = (np.flatnonzero((cover >= 128).any(axis=axis)) for axis in (1, 0))
+    (top, bottom), (left, right) = rows[[0, -1]] + (0, 1), columns[[0, -1]] + (0, 1)
+    size = (right - left) * scale, (bottom - top) * scale
+    box = (corner[0] + left * scale, corner[1] + top * scale, *size)
+    return Digit(cover[top - 1 : bottom + 1, left - 1 : right + 1], box)
+
+
+def select_pieces(labels: np.ndarray, boxes: np.ndarray, areas: np.ndarray) -> np.ndarray:
+    """Return the indices of the pieces that are ink of a digit. Raises ImageError if none is."""
     lengths = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, initial=0)
-    border = np.concatenate([labels[1], labels[-2], labels[2:-2, 1], labels[2:-2, -2]])
+    border = outermost(labels[1:-1, 1:-1])
     kept = np.bincount(border, minlength=len(boxes) + 1)[1:] < EDGE_SHARE * lengths
     if kept.any():
         kept &= areas >= SPECK_AREA * areas[kept].max()
-        kept &= lengths >= max(SPECK_LENGTH * lengths[kept].max(), SMALLEST * max(cover.shape))
+        kept &= lengths >= max(SPECK_LENGTH * lengths[kept].max(), SMALLEST * max(labels.shape))
     if not kept.any():
         raise ImageError("nothing_drawn", EMPTY)
-    groups = group_columns(boxes, np.flatnonzero(kept), gap)
-    largest = sorted(groups, key=lambda group: -areas[group].sum())[:MAX_DIGITS]
-    groups = sorted(largest, key=lambda group: boxes[group, 0].min())
-    digits = []
-    for group in groups:
-        left, top = boxes[group, :2].min(axis=0)
-        right, bottom = boxes[group, 2:].max(axis=0)
-        window = slice(top - 1, bottom + 1), slice(left - 1, right + 1)
-        own = np.isin(labels[window], group + 1)
-        digits.append(
-            Digit(
-                cover[window] * dilate(own),
-                (
-                    ink.x + (left - 1) * ink.scale,
-                    ink.y + (top - 1) * ink.scale,
-                    (right - left) * ink.scale,
-                    (bottom - top) * ink.scale,
-                ),
-            )
-        )
-    return digits
+    return np.flatnonzero(kept)
 
 
 def group_columns(boxes: np.ndarray, kept: np.ndarray, gap: float) -> list[np.ndarray]:
     """Group pieces that stand above one another, or nearly so: they are one digit."""
     tallest = (boxes[kept, 3] - boxes[kept, 1]).max()
     groups: list[list[int]] = []
-    right = 0
+    right = -np.inf
     for piece in sorted(kept, key=lambda piece: boxes[piece, 0]):
-        left, top, end, bottom = boxes[piece]
-        overlap = right - left if groups else 0
-        fragment = bottom - top < 0.4 * tallest and overlap > -0.15 * tallest
-        if groups and (overlap > -gap * tallest or fragment):
+        if boxes[piece, 0] - right < gap * tallest:
             groups[-1].append(piece)
-            right = max(right, end)
         else:
             groups.append([piece])
-            right = end
+        right = max(right, boxes[piece, 2])
     return [np.array(group) for group in groups]
 
 
@@ -120,16 +119,14 @@ def cut(digit: Digit, middles: Sequence[float], reach: float) -> list[Digit]:
     seams = [cheapest_seam(digit.cover, middle, reach) for middle in middles]
     columns = np.arange(digit.cover.shape[1])
     side = sum((columns >= seam[:, None]).astype(int) for seam in seams)
+    corner = digit.box[0] - scale, digit.box[1] - scale
     parts = []
     for number in range(len(seams) + 1):
         cover = digit.cover * (side == number)
-        ys, xs = np.nonzero(cover >= 128)
-        if not len(ys) or np.ptp(ys) < SHORTEST_PART * digit.cover.shape[0]:
+        rows = np.flatnonzero((cover >= 128).any(axis=1))
+        if not len(rows) or np.ptp(rows) < SHORTEST_PART * digit.cover.shape[0]:
             return [digit]
-        x, y, right, bottom = xs.min(), ys.min(), xs.max() + 1, ys.max() + 1
-        corner = digit.box[0] + (x - 1) * scale, digit.box[1] + (y - 1) * scale
-        box = (*corner, (right - x) * scale, (bottom - y) * scale)
-        parts.append(Digit(np.pad(cover[y:bottom, x:right], 1), box))
+        parts.append(crop(cover, corner, scale))
     return parts
 
 
@@ -184,6 +181,6 @@ def label_pieces(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def dilate(mask: np.ndarray) -> np.ndarray:
     """Add the neighbours of each true pixel, diagonal ones included."""
-    padded = np.pad(mask, 1)
+    padded = with_margin(mask)
     rows = padded[:-2] | padded[1:-1] | padded[2:]
     return rows[:, :-2] | rows[:, 1:-1] | rows[:, 2:]

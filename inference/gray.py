@@ -89,8 +89,9 @@ def to_gray(image: Image.Image) -> np.ndarray:
     if image.mode == "LAB":
         return np.asarray(image.getchannel("L"))
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        if image.getextrema()[3] != (255, 255):
+        if image.mode != "RGBA":
+            image = image.convert("RGBA")
+        if image.getchannel("A").getextrema() != (255, 255):
             return flatten(image)
     return np.asarray(image.convert("L"))
 

@@ -118,7 +118,9 @@ def encode_inference(
         content["id"] = inference.id
     if not inference.binary:
         output["data"] = np.round(data.astype(np.float64), 7).ravel().tolist()
-        return json.dumps(content).encode() + b"\n", {"Content-Type": "application/json"}
+        # In pieces, because json.dumps would keep the interpreter lock for the whole response.
+        text = "".join(json.JSONEncoder().iterencode(content))
+        return text.encode() + b"\n", {"Content-Type": "application/json"}
     output["parameters"] = {"binary_data_size": data.nbytes}
     header = json.dumps(content).encode()
     headers = {"Content-Type": "application/octet-stream", HEADER_LENGTH: str(len(header))}

@@ -2,14 +2,15 @@
 
 ink = find_ink(gray)
 
-A drawing on a plain background is cropped to its ink. Everything else (photographs, drawings that
-touch the edge) is reduced to WORK_SIDE, and freed of uneven light and of printed lines.
+There are three kinds of pictures: drawings on a plain background, digits cropped to their bounding
+box, and photographs, whose uneven light and printed lines are removed first.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 from image import ImageError
+from mnist_form import resize, with_margin
 from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 
@@ -21,8 +22,8 @@ PLAIN = 6
 # Ink must differ from its background by this many of 255 levels.
 MIN_CONTRAST = 20
 # A digit cropped to its box has more than this share of pixels at its darkest and lightest levels,
-# and less than that share halfway between them.
-EXTREME, HALFWAY = 0.3, 0.28
+# less than that share halfway between them, and on each side a pixel of at least this level.
+EXTREME, HALFWAY, TOUCHES = 0.3, 0.28, 0.4
 # The window of the background estimate as a share of the longer side; wider than any pen.
 BACKGROUND_WINDOW = 0.35
 # Ink differs from its background by at least this many standard deviations: chosen between empty
@@ -31,29 +32,36 @@ BACKGROUND_WINDOW = 0.35
 DEVIATIONS, CERTAIN = 5.3, 12
 # A shape that fills this share of its box is not made of strokes.
 SOLID = 0.85
-# A printed line is at most this thick (a share of the longer side), and covers this share of its
-# way across the picture, part of it outside strokes. Its slope is at most 11 degrees.
-THICKNESS, COVERED, BARE, STEEPEST = 0.025, 0.7, 0.2, 0.2
+# A printed line is at most this thick (a share of the longer side), and visible outside strokes on
+# this share of its way across the picture. Its slope is at most 11 degrees.
+THICKNESS, COVERED, STEEPEST = 0.025, 0.5, 0.2
 EMPTY = "Nothing is drawn on this picture: draw a digit and send it again."
 
 
 class Ink(NamedTuple):
     """Ink, uint8 [h, w]: 0 is paper, 128 the outline of a stroke, 255 full ink.
 
-    Its upper left corner is at (x, y) of the gray picture; a pixel is scale pixels of it wide.
-    Only the ink of a photograph touches the border.
+    Its upper left corner is at (x, y) of the gray picture; a pixel is scale pixels of it wide. It
+    has a margin of one pixel around a photograph, and of more around other pictures.
     """
 
     cover: np.ndarray
-    x: int
-    y: int
+    x: float
+    y: float
     scale: float
 
 
 def find_ink(gray: np.ndarray) -> Ink:
     """Find the ink on uint8 [H, W]. Raises ImageError if nothing is drawn."""
-    frame = np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])
-    return drawing_ink(gray, int(frame.mean())) if np.ptp(frame) <= PLAIN else photo_ink(gray)
+    frame = outermost(gray)
+    if np.ptp(frame) <= PLAIN:
+        return drawing_ink(gray, int(frame.mean()))
+    return photo_ink(gray)
+
+
+def outermost(picture: np.ndarray) -> np.ndarray:
+    """Return the outermost pixels of [H, W]."""
+    return np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
 
 
 def drawing_ink(gray: np.ndarray, paper: int) -> Ink:
@@ -61,39 +69,62 @@ def drawing_ink(gray: np.ndarray, paper: int) -> Ink:
     if paper - int(gray.min()) < int(gray.max()) - paper:
         gray, paper = 255 - gray, 255 - paper
     drawn = gray < paper - MIN_CONTRAST
-    if not drawn.any():
-        raise ImageError("nothing_drawn", EMPTY)
     rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
+    if not len(rows):
+        raise ImageError("nothing_drawn", EMPTY)
     x, y = int(columns[0]) - 1, int(rows[0]) - 1  # The frame is paper: there is a pixel outside.
-    box = slice(y, rows[-1] + 2), slice(x, columns[-1] + 2)
-    height, width = gray[box].shape
-    if drawn[box].mean() > SOLID and width > height / 2:
+    box = gray[y : rows[-1] + 2, x : columns[-1] + 2]
+    height, width = box.shape
+    if np.count_nonzero(drawn) > SOLID * box.size and width > height / 2:
         # Perhaps a sheet on a table.
         inset = round(0.05 * max(height, width)) + 1
-        sheet = gray[box][inset:-inset, inset:-inset]
+        sheet = box[inset:-inset, inset:-inset]
         if sheet.size and np.ptp(sheet) > MIN_CONTRAST:
             ink = find_ink(sheet)
             return ink._replace(x=ink.x + x + inset, y=ink.y + y + inset)
     factor = max(1, -(-width // DRAWING_SIZE[0]), -(-height // DRAWING_SIZE[1]))
-    image = Image.fromarray(gray[box])
-    cover = np.maximum(paper - np.asarray(image.reduce(factor), np.int16), 0).astype(np.uint8)
-    return Ink(np.pad(stretch(cover, otsu_threshold(cover)), 1), x - factor, y - factor, factor)
+    reduced = np.asarray(Image.fromarray(box).reduce(factor), np.int16)
+    cover = np.maximum(paper - reduced, 0).astype(np.uint8)
+    cover = with_margin(stretch(cover, otsu_threshold(cover)), 2)
+    return Ink(cover, x - 2 * factor, y - 2 * factor, factor)
+
+
+def cropped_digit(work: np.ndarray) -> np.ndarray | None:
+    """Return the ink, uint8 [h, w], of a digit cropped to its bounding box; None for others.
+
+    Such a picture has two levels, and its ink touches all four sides. Paper fills most of its
+    corners and border.
+    """
+    low, high = int(work.min()), int(work.max())
+    if high - low <= MIN_CONTRAST:
+        return None
+    level = (work - np.float32(low)) / (high - low)
+    if (abs(level - 0.5) > 0.44).mean() < EXTREME or (abs(level - 0.5) < 0.25).mean() > HALFWAY:
+        return None
+    ends = np.r_[: max(1, min(work.shape) // 6), -max(1, min(work.shape) // 6) : 0]
+    if level[ends][:, ends].mean() + outermost(level).mean() > 1:
+        level = 1 - level
+    sides = level[0], level[-1], level[:, 0], level[:, -1]
+    touching = min(side.max() for side in sides) >= TOUCHES
+    return (255 * level).astype(np.uint8) if touching else None
 
 
 def photo_ink(gray: np.ndarray) -> Ink:
-    """Find the ink on a background of uneven light, texture and printed lines."""
+    """Find the ink on a background of uneven light, texture and printed lines, or on none."""
     scale = max(1, max(gray.shape) / WORK_SIDE)
-    size = max(1, round(gray.shape[1] / scale)), max(1, round(gray.shape[0] / scale))
-    work = np.asarray(Image.fromarray(gray).resize(size, Image.Resampling.BOX))
-    light = work if is_dark_on_light(work) else 255 - work
-    cropped = is_cropped(light.max() - light)
-    cover = light.max() - light if cropped else darkening(light)
+    work = resize(gray, 1 / scale)
+    cropped = cropped_digit(work)
+    cover = cropped
+    if cropped is None:
+        cover = darkening(work if is_dark_on_light(work) else 255 - work)
     threshold = otsu_threshold(cover)
     mask = cover > threshold
-    if not cropped and not has_contrast(cover, mask):
+    strokes = remove_rulings(mask)
+    if cropped is None and not has_contrast(cover[strokes], cover[~mask]):
         raise ImageError("nothing_drawn", EMPTY)
-    cover = stretch(cover, threshold) * remove_rulings(mask)
-    return Ink(np.pad(cover, 1), -scale, -scale, scale) if cropped else Ink(cover, 0, 0, scale)
+    margin = 1 if cropped is None else 2
+    cover = with_margin(stretch(cover, threshold) * strokes, margin)
+    return Ink(cover, -margin * scale, -margin * scale, scale)
 
 
 def is_dark_on_light(work: np.ndarray) -> bool:
@@ -105,16 +136,6 @@ def is_dark_on_light(work: np.ndarray) -> bool:
     return bool(((small - paper) ** 3).sum() <= 0)
 
 
-def is_cropped(cover: np.ndarray) -> bool:
-    """Return whether a picture has two levels, and its ink touches all four sides."""
-    level = cover / np.float32(max(cover.max(), 1))
-    extreme, halfway = abs(level - 0.5) > 0.44, abs(level - 0.5) < 0.25
-    mask = cover > otsu_threshold(cover)
-    touches = [side.any() for side in (mask[0], mask[-1], mask[:, 0], mask[:, -1])]
-    clear = cover.max() > MIN_CONTRAST and extreme.mean() > EXTREME
-    return bool(clear and halfway.mean() < HALFWAY and all(touches))
-
-
 def darkening(light: np.ndarray) -> np.ndarray:
     """Return how much darker than its background each pixel is: uint8 [h, w], 255 is black.
 
@@ -122,10 +143,7 @@ def darkening(light: np.ndarray) -> np.ndarray:
     Woods, Digital Image Processing, 3rd ed., section 9.6.3.
     """
     window = round(max(light.shape) * BACKGROUND_WINDOW / 2) * 2 + 1
-    padded = np.pad(light, 1, mode="edge").astype(np.uint16)
-    rows = padded[:-2] + padded[1:-1] + padded[2:]
-    blurred = ((rows[:, :-2] + rows[:, 1:-1] + rows[:, 2:]) // 9).astype(np.uint8)
-    ground = slide(slide(blurred, window, np.maximum), window, np.minimum).astype(np.float32)
+    ground = slide(slide(light, window, np.maximum), window, np.minimum).astype(np.float32)
     # On a background that is nearly black, noise would be divided by next to nothing.
     return (np.clip((ground - light) / np.maximum(ground, 32), 0, 1) * 255).astype(np.uint8)
 
@@ -150,19 +168,17 @@ def otsu_threshold(cover: np.ndarray) -> int:
     moment = (counts * np.arange(256)).cumsum()
     product = np.maximum(below * (below[-1] - below), 1).astype(float)
     between = (moment * below[-1] - moment[-1] * below).astype(float) ** 2 / product
-    # Between two clean classes is a plateau: take its middle.
-    best = np.flatnonzero(between >= between.max() * (1 - 1e-9))
-    return int(best[len(best) // 2])
+    return int(between.argmax())
 
 
-def has_contrast(cover: np.ndarray, mask: np.ndarray) -> bool:
-    """Return whether the two sides of a threshold are ink and paper, not noise cut in two."""
-    if not mask.any():
+def has_contrast(strokes: np.ndarray, paper: np.ndarray) -> bool:
+    """Return whether the levels of strokes and of paper are two classes, not noise cut in two."""
+    if not len(strokes):
         return False
-    contrast = cover[mask].mean() - cover[~mask].mean()
-    paper, strokes = cover[~mask].std(), cover[mask].std()
-    # Strokes vary more than paper does: they have outlines, and printed lines are pale.
-    clear = contrast > min(DEVIATIONS * np.hypot(paper, strokes / 2), CERTAIN * paper)
+    contrast = strokes.mean() - paper.mean()
+    # Strokes vary more than paper does, because they have outlines.
+    deviation = np.hypot(paper.std(), strokes.std() / 2)
+    clear = contrast > min(DEVIATIONS * deviation, CERTAIN * paper.std())
     return bool(contrast > MIN_CONTRAST and clear)
 
 
@@ -204,14 +220,8 @@ def find_rulings(mask: np.ndarray) -> np.ndarray:
         key=lambda slope: (np.bincount(project(y, x, slope)) ** 2).sum(),
     )
     rows = project(*np.indices(mask.shape), slope)
-
-    def covered(pixels: np.ndarray) -> np.ndarray:
-        profile = np.zeros((height + 2 * lift, width), bool)
-        profile[rows[pixels], np.nonzero(pixels)[1]] = True
-        return (profile | np.roll(profile, 1, axis=0) | np.roll(profile, -1, axis=0)).sum(axis=1)
-
-    reach = np.bincount(rows.ravel(), minlength=height + 2 * lift)
-    lined = (covered(mask) >= COVERED * reach) & (covered(thin) >= BARE * reach)
-    lined &= reach > width / 4
-    lined = np.convolve(lined, np.ones(2 * thickest + 1, int), mode="same")[: len(reach)] > 0
+    profile = np.zeros((height + 2 * lift, width), bool)
+    profile[rows[thin], x] = True
+    covered = (profile | np.roll(profile, 1, axis=0) | np.roll(profile, -1, axis=0)).sum(axis=1)
+    lined = covered >= COVERED * np.maximum(np.bincount(rows.ravel(), minlength=len(profile)), 1)
     return thin & lined[rows]

@@ -86,10 +86,9 @@ def count(readings: list[Reading], probabilities: np.ndarray) -> None:
     for reading in readings:
         if reading.error is not None:
             REJECTED.labels(reading.error.reason).inc()
-    for digit, times in enumerate(np.bincount(probabilities.argmax(axis=1), minlength=10)):
-        if times:
-            digit_counters[digit].inc(int(times))
-    for confidence in probabilities.max(axis=1).tolist():
+    for row in probabilities.tolist():
+        confidence = max(row)
+        digit_counters[row.index(confidence)].inc()
         CONFIDENCE.observe(confidence)
 
 

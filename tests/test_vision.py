@@ -13,7 +13,7 @@ from ink import is_dark_on_light, otsu_threshold
 from mnist_form import SIDE, stroke_width
 from PIL import Image
 from reading import read_all_digits, read_one_digit
-from scenes import PAGE, encode, light, paint, pen, place, ruled, shadowed_page, texture
+from scenes import CONDITIONS, PAGE, encode, light, paint, pen, place, ruled, shadowed_page, texture
 
 
 def to_mnist(gray: np.ndarray) -> tuple[np.ndarray, list[str]]:
@@ -222,6 +222,15 @@ def test_two_digits_that_touch_are_cut_where_one_stroke_joins_them(model_file):
     assert left[0] == pytest.approx(29, abs=2)
     assert left[0] + left[2] == pytest.approx(right[0], abs=4)
     assert 90 < right[0] < 165
+
+
+def test_a_digit_cropped_to_its_box_is_read_in_both_polarities(digits):
+    rng = np.random.default_rng(0)
+    for digit in digits:
+        whole = to_mnist(gray(paint(place(digit))))[0]
+        for crop in (CONDITIONS["tight crop"](digit, rng) for _ in range(4)):
+            image, _ = to_mnist(decode(open_image(crop)).gray)
+            assert difference(image, whole) < 20
 
 
 def test_a_sheet_on_a_dark_table_is_read_as_the_sheet_alone():
