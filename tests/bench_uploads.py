@@ -35,8 +35,8 @@ def mnist_jpeg() -> bytes:
 
 
 def page_drawing() -> bytes:
-    """Return a drawing as the page sends it: an RGBA PNG with a pen of 0.065 of the side."""
-    return encoded(draw_digit(7, 280, 0.065).convert("RGBA"))
+    """Return a drawing as the page sends it: an RGB PNG with a pen of 0.065 of the side."""
+    return encoded(draw_digit(7, 280, 0.065).convert("RGB"))
 
 
 def photo() -> bytes:

@@ -23,9 +23,11 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime would send telemetry.
 
 import onnxruntime  # noqa: E402
 from gray import decode  # noqa: E402
+from handwriting import touching_pair  # noqa: E402
 from image import ImageError, open_image  # noqa: E402
+from papers import shadowed_page  # noqa: E402
 from reading import read_all_digits, read_one_digit  # noqa: E402
-from scenes import CONDITIONS, shadowed_page, touching_pair  # noqa: E402
+from scenes import CONDITIONS  # noqa: E402
 
 PAIRS, PAGES = 150, 30
 

@@ -24,6 +24,7 @@ from drawing.synthetic import draw_digits
 from gunicorn_server import Server, running, running_one_worker
 from pen import chromium, find_chromium
 from playwright.sync_api import Browser, Page
+from tiny_model import write_model
 
 ROOT = Path(__file__).resolve().parent.parent
 TRAINING_VARIABLES = {
@@ -145,6 +146,15 @@ def server(serve, model_file) -> Iterator[str]:
     """The URL of a real server with the model of `model_file`."""
     with serve(model_file) as url:
         yield url
+
+
+@pytest.fixture(scope="module")
+def tiny_server(tmp_path_factory) -> Iterator[Server]:
+    """A real server with a model of tiny_model.py, for the tests of one file."""
+    folder = tmp_path_factory.mktemp("server")
+    model = write_model(folder / "model.onnx", "aaaaaaaaaaaa")
+    with running(folder, MODEL_PATH=str(model)) as server:
+        yield server
 
 
 # Not for the whole session: Playwright keeps an event loop running, which disturbs other tests.

@@ -8,22 +8,12 @@ import subprocess
 from contextlib import closing, suppress
 
 import pytest
-from gunicorn_server import running
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny_model import band, multipart, write_model
+from tiny_model import band, multipart
 
-VERSION = "aaaaaaaaaaaa"
 MEBIBYTE = 2**20
 UNLIMITED_UPLOAD = 200 * MEBIBYTE
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("server")
-    model = write_model(folder / "model.onnx", VERSION)
-    with running(folder, MODEL_PATH=str(model)) as server:
-        yield server
 
 
 def send(server, data: bytes) -> bytes:
@@ -38,12 +28,12 @@ def send(server, data: bytes) -> bytes:
     return received
 
 
-def test_a_picture_sent_over_http_is_answered(server):
-    assert server.ask("POST", "/predict", *multipart(band(7))) == (200, {"prediction": 7})
+def test_a_picture_sent_over_http_is_answered(tiny_server):
+    assert tiny_server.ask("POST", "/predict", *multipart(band(7))) == (200, {"prediction": 7})
 
 
-def test_a_connection_is_kept_for_further_requests(server):
-    with closing(server.connect()) as connection:
+def test_a_connection_is_kept_for_further_requests(tiny_server):
+    with closing(tiny_server.connect()) as connection:
         for _ in range(3):
             connection.request("GET", "/healthz")
             response = connection.getresponse()
@@ -51,35 +41,37 @@ def test_a_connection_is_kept_for_further_requests(server):
             assert not response.will_close
 
 
-def test_each_request_is_one_line_on_stdout_except_for_passed_probes(server):
-    server.ask("GET", "/healthz")
-    server.ask("GET", "/readyz")
-    server.ask("GET", "/nowhere%0Aforged")
-    server.ask("POST", "/predict?details=1", band(3), "image/png")
+def test_each_request_is_one_line_on_stdout_except_for_passed_probes(tiny_server):
+    tiny_server.ask("GET", "/healthz")
+    tiny_server.ask("GET", "/readyz")
+    tiny_server.ask("GET", "/nowhere%0Aforged")
+    tiny_server.ask("POST", "/predict?details=1", band(3), "image/png")
 
     def logged(pattern):
-        return re.search(rf"^{pattern}$", server.stdout.read_text(), re.MULTILINE)
+        return re.search(rf"^{pattern}$", tiny_server.stdout.read_text(), re.MULTILINE)
 
     start = r"\S+Z 127\.0\.0\.1 \w+"
-    server.wait_until(lambda: logged(start + r" GET /nowhere%0Aforged 404 \d+ [\d.]+ -"))
-    server.wait_until(lambda: logged(start + r" POST /predict\?details=1 200 \d+ [\d.]+ 3"))
+    tiny_server.wait_until(lambda: logged(start + r" GET /nowhere%0Aforged 404 \d+ [\d.]+ -"))
+    tiny_server.wait_until(lambda: logged(start + r" POST /predict\?details=1 200 \d+ [\d.]+ 3"))
     assert not logged(r".*/(healthz|readyz).*")
 
 
-def test_the_server_leaves_nothing_in_the_home_directory(server):
-    assert server.ask("POST", "/predict", *multipart(band(1)))[0] == 200
+def test_the_server_leaves_nothing_in_the_home_directory(tiny_server):
+    assert tiny_server.ask("POST", "/predict", *multipart(band(1)))[0] == 200
     # Neither onnxruntime's device id nor gunicorn's socket.
-    assert list((server.stderr.parent / "home").rglob("*")) == []
+    assert list((tiny_server.stderr.parent / "home").rglob("*")) == []
 
 
 @pytest.mark.parametrize("size", [6, 50])
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
 @pytest.mark.parametrize("close", [False, True], ids=["keep-alive", "close"])
-def test_a_client_that_sends_all_before_it_listens_still_gets_the_413(server, size, chunked, close):
+def test_a_client_that_sends_all_before_it_listens_still_gets_the_413(
+    tiny_server, size, chunked, close
+):
     body = bytes(size * MEBIBYTE)
     headers = {"Content-Type": "image/png"} | ({"Connection": "close"} if close else {})
     sent = (body[at : at + MEBIBYTE] for at in range(0, len(body), MEBIBYTE)) if chunked else body
-    with closing(server.connect()) as connection:
+    with closing(tiny_server.connect()) as connection:
         connection.request("POST", "/predict", sent, headers, encode_chunked=chunked)
         response = connection.getresponse()
         assert response.status == 413
@@ -99,9 +91,9 @@ def test_a_client_that_sends_all_before_it_listens_still_gets_the_413(server, si
     ],
     ids=["plain", "chunked", "no expect", "expect", "http 1.0", "upload"],
 )
-def test_curl_gets_the_413(server, tmp_path, options):
+def test_curl_gets_the_413(tiny_server, tmp_path, options):
     (tmp_path / "large.bin").write_bytes(bytes(50 * MEBIBYTE))
-    url = f"http://127.0.0.1:{server.port}/predict"
+    url = f"http://127.0.0.1:{tiny_server.port}/predict"
     curl = subprocess.run(
         ["curl", "--silent", "--show-error", "--max-time", "20", *options, url],
         cwd=tmp_path,
@@ -112,10 +104,10 @@ def test_curl_gets_the_413(server, tmp_path, options):
     assert "4 MiB" in json.loads(curl.stdout)["error"]
 
 
-def test_a_client_that_never_stops_sending_is_cut_off(server):
+def test_a_client_that_never_stops_sending_is_cut_off(tiny_server):
     head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
     piece, sent = bytes(MEBIBYTE), 0
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", tiny_server.port), timeout=20) as connection:
         connection.sendall(head + b"Content-Length: %d\r\n\r\n" % UNLIMITED_UPLOAD)
         with suppress(ConnectionError):
             while sent < UNLIMITED_UPLOAD:
@@ -127,9 +119,9 @@ def test_a_client_that_never_stops_sending_is_cut_off(server):
 @pytest.mark.parametrize(
     "body", [b"zz\r\n", b"5\r\nabc", b"3\r\nabcdef\r\n", b"0\r\nbad trailer\n\r\n"]
 )
-def test_malformed_chunks_are_rejected_with_400(server, body):
+def test_malformed_chunks_are_rejected_with_400(tiny_server, body):
     head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
-    received = send(server, head + b"Transfer-Encoding: chunked\r\n\r\n" + body)
+    received = send(tiny_server, head + b"Transfer-Encoding: chunked\r\n\r\n" + body)
     assert received.startswith(b"HTTP/1.1 400 ")
 
 
@@ -150,8 +142,10 @@ def test_malformed_chunks_are_rejected_with_400(server, body):
         (b"GET / HTTP/1.1\r\nBad header", 400),
     ],
 )
-def test_an_invalid_request_gets_a_json_error_that_blames_the_client(server, request_head, status):
-    head, _, body = send(server, request_head + b"\r\n\r\n").partition(b"\r\n\r\n")
+def test_an_invalid_request_gets_a_json_error_that_blames_the_client(
+    tiny_server, request_head, status
+):
+    head, _, body = send(tiny_server, request_head + b"\r\n\r\n").partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 %d " % status), head
     assert b"Content-Type: application/json" in head
     assert b"Retry-After" not in head
@@ -186,13 +180,13 @@ VALID_STARTS = [
     start=st.sampled_from(VALID_STARTS),
     pieces=st.lists(st.one_of(st.sampled_from(TOKENS), st.binary(max_size=8)), max_size=20),
 )
-def test_no_bytes_on_a_connection_cause_a_server_error(server, start, pieces):
-    received = send(server, start + b"".join(pieces) + b"\r\n\r\n")
+def test_no_bytes_on_a_connection_cause_a_server_error(tiny_server, start, pieces):
+    received = send(tiny_server, start + b"".join(pieces) + b"\r\n\r\n")
     statuses = re.findall(rb"^HTTP/1\.1 (\d+) ", received, re.MULTILINE)
     assert all(status < b"500" for status in statuses), received
 
 
-def test_no_worker_ended_and_no_exception_was_logged(server):
-    assert len(server.workers()) == 2
-    assert "Traceback" not in server.read_log()
-    assert server.ask("GET", "/healthz") == (200, {"status": "ok"})
+def test_no_worker_ended_and_no_exception_was_logged(tiny_server):
+    assert len(tiny_server.workers()) == 2
+    assert "Traceback" not in tiny_server.read_log()
+    assert tiny_server.ask("GET", "/healthz") == (200, {"status": "ok"})

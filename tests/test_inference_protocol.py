@@ -20,17 +20,9 @@ INFER = "/v2/models/mnist/infer"
 BULK = 10_000
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("server")
-    model = write_model(folder / "model.onnx", VERSION)
-    with running(folder, MODEL_PATH=str(model)) as server:
-        yield server
-
-
 @pytest.fixture
-def client(server):
-    with closing(triton.InferenceServerClient(f"127.0.0.1:{server.port}")) as client:
+def client(tiny_server):
+    with closing(triton.InferenceServerClient(f"127.0.0.1:{tiny_server.port}")) as client:
         yield client
 
 
@@ -87,13 +79,13 @@ def test_json_and_binary_tensors_give_the_same_probabilities(client, binary_in, 
     assert (response["id"], response["model_version"]) == ("a b é", VERSION)
 
 
-def test_the_probabilities_equal_those_of_predict(client, server):
+def test_the_probabilities_equal_those_of_predict(client, tiny_server):
     rng = np.random.default_rng(0)
     images = bands([3, 8]) // 4 * rng.integers(1, 4, (2, 28, 28), np.uint8)
     rows = infer(client, images).as_numpy("probabilities")
     for image, row in zip(images, rows, strict=True):
         png = encoded(Image.fromarray(image))
-        status, answer = server.ask("POST", "/predict?details=1", png, "image/png")
+        status, answer = tiny_server.ask("POST", "/predict?details=1", png, "image/png")
         assert status == 200
         np.testing.assert_allclose(answer["probabilities"], row, atol=1e-6)
 

@@ -12,9 +12,8 @@ from hypothesis import HealthCheck, settings
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 from tiny_model import write_model
 
-DOCUMENT = json.loads(
-    Path(__file__).parents[1].joinpath("inference", "openapi.json").read_text(encoding="utf-8")
-)
+INFERENCE = Path(__file__).parents[1] / "inference"
+DOCUMENT = json.loads((INFERENCE / "openapi.json").read_text(encoding="utf-8"))
 
 
 # schemathesis needs the application when this file is imported.
@@ -45,3 +44,9 @@ def test_the_description_has_every_route_and_method_and_no_others():
         for method in rule.methods - {"HEAD", "OPTIONS"}
     }
     assert described == routes
+
+
+def test_the_description_has_every_file_of_the_page_and_no_others():
+    (filename,) = DOCUMENT["paths"]["/page/{filename}"]["get"]["parameters"]
+    files = sorted(path.name for path in (INFERENCE / "page").iterdir())
+    assert filename["schema"]["enum"] == files

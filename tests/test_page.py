@@ -1,6 +1,9 @@
 """The page as a whole in a real Chromium: layout, colors, model, security policy, path."""
 
 import re
+import urllib.error
+import urllib.request
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +11,7 @@ from pen import PHONE, draw, expect_answer, upload
 from playwright.sync_api import expect
 from tiny_model import write_model
 
+PAGE = Path(__file__).parents[1] / "inference" / "page"
 # A text or control, its background, and the least contrast by WCAG 2.2 (1.4.3 and 1.4.11).
 CONTRASTS = [
     ("ink", "ground", 4.5),
@@ -145,7 +149,23 @@ def test_the_page_works_under_a_sub_path(open_page, server):
     expect(page.locator("#model")).to_contain_text("Model")
     own = [url for url in urls if not url.startswith(("data:", "blob:"))]
     assert [url for url in own if not url.startswith(f"{server}/mnist/")] == []
-    assert f"{server}/mnist/page/page.js" in own
+    modules = {f"{server}/mnist/page/{path.name}" for path in PAGE.glob("*.js")}
+    assert modules <= set(own)
+
+
+@pytest.mark.parametrize("path", sorted(PAGE.iterdir()), ids=lambda path: path.name)
+def test_a_browser_asks_each_time_whether_a_file_of_the_page_has_changed(server, path):
+    # Otherwise it could run old and new modules together after an update.
+    url = f"{server}/page/{path.name}"
+    with urllib.request.urlopen(url, timeout=20) as response:
+        assert response.headers["Cache-Control"] == "no-cache"
+        assert response.read() == path.read_bytes()
+        etag = response.headers["ETag"]
+    again = urllib.request.Request(url, headers={"If-None-Match": etag})
+    with pytest.raises(urllib.error.HTTPError) as raised:
+        urllib.request.urlopen(again, timeout=20)
+    assert raised.value.code == 304
+    raised.value.close()
 
 
 def test_the_icon_of_the_page_is_a_picture(page):

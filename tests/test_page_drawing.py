@@ -1,5 +1,6 @@
 """Drawing on the page in a real Chromium, against a real server."""
 
+import io
 import re
 
 import numpy as np
@@ -14,6 +15,7 @@ from pen import (
     on_paper,
     photo,
 )
+from PIL import Image
 from playwright.sync_api import expect
 from tiny_model import encoded
 
@@ -81,6 +83,28 @@ def test_a_finger_draws_and_does_not_scroll(open_page, server):
         send("touchEnd")
     expect_answer(page, "5")
     assert page.evaluate("scrollY") == 0
+
+
+def test_a_drawing_is_sent_as_a_png_without_alpha_on_white(page):
+    # Playwright does not show the content of files in a request.
+    page.evaluate(
+        """() => {
+            const realFetch = fetch;
+            window.fetch = (url, options) => {
+                window.sent = options?.body?.get('file') ?? window.sent;
+                return realFetch(url, options);
+            };
+        }"""
+    )
+    draw(page, 7)
+    expect_answer(page, "7")
+    content = page.evaluate("async () => Array.from(new Uint8Array(await sent.arrayBuffer()))")
+    image = Image.open(io.BytesIO(bytes(content)))
+    assert (image.format, image.mode, image.size) == ("PNG", "RGB", (280, 280))
+    pixels = np.asarray(image)
+    assert (pixels[:10] == 255).all()
+    assert pixels.min() == 0
+    assert 0.02 < (pixels < 128).mean() < 0.2
 
 
 def test_a_tap_makes_a_dot(page):

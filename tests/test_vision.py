@@ -8,12 +8,14 @@ from classifier import read_model, run
 from digits import MAX_DIGITS, label_pieces
 from drawing.synthetic import draw_digits
 from gray import decode
+from handwriting import PAGE, encode, paint, pen, place
 from image import ImageError, open_image
 from ink import is_dark_on_light, otsu_threshold
 from mnist_form import SIDE, stroke_width
+from papers import light, ruled, shadowed_page, texture
 from PIL import Image
 from reading import read_all_digits, read_one_digit
-from scenes import CONDITIONS, PAGE, encode, light, paint, pen, place, ruled, shadowed_page, texture
+from scenes import CONDITIONS
 
 
 def to_mnist(gray: np.ndarray) -> tuple[np.ndarray, list[str]]:

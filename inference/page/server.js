@@ -1,0 +1,71 @@
+// The state of the server: whether it can answer, and which model it has loaded.
+// It is checked at the start, and again and again while the server is away.
+
+import { byId } from './dom.js';
+import { isDrawing } from './picture.js';
+
+const RETRY_INTERVAL = 3000; // milliseconds
+
+let modelVersion = null, nextCheck = null;
+// Called when the server can answer again.
+let onReturn = null;
+
+export const isServerAway = () => !byId('away').hidden;
+
+export function watchServer(callback) {
+  onReturn = callback;
+  checkServer();
+}
+
+// If an answer has another version than the model described on the page, the model was replaced.
+export function noticeModel(version) {
+  if (version !== modelVersion) checkServer();
+}
+
+export async function checkServer() {
+  // The notice moves the page, which must not happen under the pen.
+  if (isDrawing()) return checkLater();
+  let ready, version;
+  try {
+    ready = await fetch('readyz');
+    if (!ready.ok) return showAway((await ready.json()).error);
+    version = await (await fetch('version')).json();
+  } catch {
+    return showAway('The server cannot be reached.');
+  }
+  showModel(version.model);
+  if (!isServerAway()) return;
+  byId('away').hidden = true;
+  onReturn();
+}
+
+function checkLater() {
+  clearTimeout(nextCheck);
+  nextCheck = setTimeout(checkServer, RETRY_INTERVAL);
+}
+
+export function showAway(reason) {
+  byId('away').textContent = `${reason} Trying again every ${RETRY_INTERVAL / 1000} seconds.`;
+  byId('away').hidden = false;
+  checkLater();
+}
+
+function showModel(model) {
+  modelVersion = model?.model_version;
+  byId('model').textContent = model ? describeModel(model) : 'No model is loaded.';
+}
+
+function describeModel(model) {
+  const nameOf = dataset => ({ mnist: 'MNIST', synthetic: 'synthetic digits' })[dataset] ?? dataset;
+  const facts = [`Model ${model.model_version}`];
+  if (model.parameters) facts.push(`${Number(model.parameters).toLocaleString('en')} parameters`);
+  if (model.dataset) facts.push(`trained on ${nameOf(model.dataset)}`);
+  if (model.test_accuracy) {
+    const testSet = nameOf(model.test_dataset ?? model.dataset);
+    facts.push(`${(100 * model.test_accuracy).toFixed(2)}% accuracy on test images of ${testSet}`);
+  }
+  const synthetic = model.dataset === 'synthetic'
+    ? ' It was trained without any handwriting, only on digits drawn by a program: expect more mistakes.'
+    : '';
+  return `${facts.join(', ')}.${synthetic}`;
+}
