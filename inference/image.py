@@ -112,7 +112,7 @@ def check_cost(size: tuple[int, int], bytes_per_pixel: float) -> None:
         raise ImageError(
             "too_large",
             f"The picture has {pixels / 1e6:.1f} million pixels: "
-            f"send at most {limit / 1e6:.0f} million in this format.",
+            f"send at most {int(limit / 1e5) / 10:g} million in this format.",
         )
 
 

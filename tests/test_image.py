@@ -177,6 +177,11 @@ def test_a_bomb_is_refused_by_its_header_alone(side):
     assert "million" in str(error)
 
 
+def test_the_limit_in_the_message_is_not_rounded_up():
+    with pytest.raises(ImageError, match="send at most 5.8 million"):
+        image.check_cost((5_900, 1_000), image.WEBP_BYTES_PER_PIXEL)
+
+
 def test_a_jpeg_of_endless_scans_is_refused():
     data = encoded(Image.fromarray(arrow()), "JPEG", progressive=True)
     scans = b"\xff\xda\0\x08\x01\x01\0\x01\x05\0" * 1000
