@@ -22,7 +22,8 @@ readme() { # NUMBER
   awk -v heading="### $1. " '
     /^### / || /^## / { inside = index($0, heading) == 1 }
     /<!-- not run by make e2e/ { skip = 1 }
-    /^```/ { if (code) { code = 0; skip = 0 } else if ($0 == "```bash") { code = !skip }; next }
+    /^```bash/ { code = !skip; skip = 0; next }
+    /^```/ { code = 0; next }
     inside && code' README.md | sed "s/kind-worker/$worker/g" >"$tmp/step.sh"
   [[ -s $tmp/step.sh ]] || die "the README has no commands for step $1"
   # shellcheck disable=SC1091
