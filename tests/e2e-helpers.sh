@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Functions for tests/e2e.sh: steps with their times, the README's commands, waiting, load, failover, cleaning up.
+# Functions for tests/e2e.sh: steps with their times, the README's commands, waiting, load, cleaning up.
 # Sourced by it; $namespace, $worker, $cluster, $address and $tmp are set there.
 # shellcheck disable=SC2154
 exec 3>&2 # for messages from inside a command whose output is redirected
@@ -119,45 +119,6 @@ except TimeoutError:
     print("blocked")' "${@: -2}"
 }
 
-announcing_node() {
-  kubectl --namespace kube-system get lease "cilium-l2announce-$namespace-mnist-inference-service" --output 'jsonpath={.spec.holderIdentity}'
-}
-
-announced_by_another() { # NODE: whether another node holds the Lease, and the address resolves to its MAC address
-  local holder
-  holder=$(announcing_node)
-  [[ -n $holder && $holder != "$1" ]] || return 1
-  resolves_to "$holder"
-}
-
-resolves_to() { # NODE: whether the host has the node's MAC address for the Service's address
-  local mac
-  mac=$(docker exec "$1" cat /sys/class/net/eth0/address)
-  curl --silent --max-time 2 --output /dev/null "http://$address:5000/healthz" || return 1
-  contains "lladdr $mac" ip neigh show "$address"
-}
-
-no_agent_on() { prints_nothing kubectl --namespace kube-system get pods --selector k8s-app=cilium --field-selector "spec.nodeName=$1" --output name; }
-
-# The Cilium agent is kept off a node, or let back, without touching the agents of the other nodes.
-keep_cilium_off() { # NODE
-  update_strategy=$(kubectl --namespace kube-system get daemonset cilium --output 'jsonpath={.spec.updateStrategy}')
-  kubectl --namespace kube-system patch daemonset cilium --type merge --patch '{"spec": {
-    "updateStrategy": {"type": "OnDelete", "rollingUpdate": null},
-    "template": {"spec": {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
-      "nodeSelectorTerms": [{"matchExpressions": [
-        {"key": "kubernetes.io/hostname", "operator": "NotIn", "values": ["'"$1"'"]}]}]}}}}}}}' >/dev/null
-}
-
-let_cilium_back() {
-  [[ -n ${update_strategy-} ]] || return 0
-  kubectl --namespace kube-system patch daemonset cilium --type merge --patch '{"spec": {
-    "template": {"spec": {"affinity": {"nodeAffinity": null}}},
-    "updateStrategy": '"$update_strategy"'}}' >/dev/null
-  kubectl --namespace kube-system rollout status daemonset/cilium --timeout 5m >/dev/null
-  update_strategy=
-}
-
 report_failure() {
   echo "==> FAILED in: ${doing-the beginning}"
   kubectl get nodes --show-labels || true
@@ -177,7 +138,9 @@ finish() { # runs whenever the script ends, also after a signal
   touch "$tmp/stop"
   [[ $code == 0 || ! -s $tmp/kubeconfig ]] || report_failure >&2
   [[ -z ${stopped-} ]] || docker start "$stopped" >/dev/null || true
+  [[ -z ${forward-} ]] || kill "$forward" 2>/dev/null || true
   if [[ -s $tmp/kubeconfig ]]; then
+    [[ -z ${metrics_server-} ]] || helm uninstall metrics-server --namespace kube-system >/dev/null || true
     let_cilium_back || true
     kubectl uncordon "$worker" >/dev/null || true
     kubectl label nodes "$worker" training- >/dev/null || true

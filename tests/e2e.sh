@@ -1,15 +1,20 @@
 #!/usr/bin/env bash
 # Runs steps 2 to 7 of the README as they are written there, and checks what the project promises, on the kind cluster
-# of `make cluster`. Needs Linux, Docker, kind, kubectl, curl, ip and python3. It creates the namespaces mnist and
-# mnist-e2e and deletes them at the end. Settings (make e2e EPOCHS=4):
+# of `make cluster`. Needs Linux, Docker, kind, kubectl, Helm, curl, ip and python3. It creates the namespaces mnist
+# and mnist-e2e, installs metrics-server where it is missing, and removes them at the end. It stops and starts one of
+# the nodes. Settings (make e2e EPOCHS=4):
 #   CLUSTER_NAME       kind's name for the cluster (kind)
 #   DOCKER_BUILD_ARGS  more arguments for both docker build commands
+#   EXTRA_IMAGES       images to load into the nodes, for a cluster that cannot pull those of Prometheus and metrics-server
+#   METRICS_SERVER_CHART  a chart's URL or folder
 #   EPOCHS             of each training (at least 2, the default)
 #   MNIST_MIRROR       where Pods download MNIST from, before they try the public mirrors; on port 80 or 443
 #   DATASET            mnist, or synthetic for a cluster that cannot reach any mirror
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tests/e2e-helpers.sh
+. tests/e2e-failover.sh
+. tests/e2e-options.sh
 
 cluster=${CLUSTER_NAME:-kind}
 export KIND_CLUSTER_NAME=$cluster
@@ -27,7 +32,7 @@ docker() { # adds DOCKER_BUILD_ARGS to the README's docker build commands
 }
 
 check_requirements() {
-  for tool in docker kind kubectl curl ip python3; do command -v "$tool" >/dev/null || die "$tool is not installed"; done
+  for tool in docker kind kubectl helm curl ip python3; do command -v "$tool" >/dev/null || die "$tool is not installed"; done
   ((epochs > 1)) || die "EPOCHS must be at least 2: a training is interrupted after the first epoch"
   contains "kind-$cluster" kubectl config current-context ||
     die "the current context is not kind-$cluster: run make cluster, or set CLUSTER_NAME"
@@ -41,7 +46,11 @@ check_requirements() {
   export KUBECONFIG=$tmp/kubeconfig
 }
 
-build_and_load() { readme 2; }
+build_and_load() {
+  readme 2
+  # shellcheck disable=SC2086  # several images
+  [[ -z ${EXTRA_IMAGES-} ]] || kind load docker-image $EXTRA_IMAGES >/dev/null 2>&1 || die "cannot load $EXTRA_IMAGES"
+}
 
 train_in_a_pod() {
   kubectl apply -f manifests/namespace.yaml >/dev/null
@@ -67,8 +76,10 @@ train_on_the_labelled_node() {
 interrupt_training() {
   readme 5
   wait_for 600 "it trains" contains "epoch 1/" kubectl logs mnist-train-affinity-mount
+  fails_with "exceeded quota" kubectl apply --dry-run=server -f <(sed "s/name: mnist-train$/name: second/" manifests/train-pod.yaml) ||
+    die "a second training Pod was admitted"
   kubectl delete pod mnist-train-affinity-mount >/dev/null
-  note "deleted during the second epoch"
+  note "a second training Pod is refused; deleted during the second epoch"
 }
 
 serve_without_a_model() {
@@ -168,33 +179,6 @@ fail_immediately() {
   note "$(kubectl logs job/mnist-train-job | tail -n 1)"
 }
 
-fail_over_when_the_agent_stops() {
-  local node
-  node=$(announcing_node)
-  [[ -n $node ]] || die "no node announces the address"
-  resolves_to "$node" || die "the address does not resolve to the MAC address of $node, which holds the Lease"
-  keep_cilium_off "$node"
-  wait_for 60 "the agent on $node has stopped" no_agent_on "$node"
-  wait_for 90 "another node holds the Lease and answers for the address" announced_by_another "$node"
-  note "$node -> $(announcing_node)"
-  let_cilium_back
-}
-
-fail_over_when_the_node_stops() {
-  local node began
-  # The servers' node must survive.
-  [[ $(announcing_node) != "$worker" ]] || fail_over_when_the_agent_stops
-  node=$(announcing_node)
-  stopped=$node
-  docker stop --time 1 "$node" >/dev/null
-  began=$SECONDS
-  wait_for 180 "$node was stopped; another node answers for the address" announced_by_another "$node"
-  note "not reachable for $((SECONDS - began)) s; $(load 3)"
-  docker start "$node" >/dev/null
-  stopped=
-  kubectl wait --for condition=Ready "node/$node" --timeout 5m >/dev/null
-}
-
 step "requirements: tools, cluster, address pool"; check_requirements
 step "README 2: build the images and load them into the nodes"; build_and_load
 step "README 3: a training Pod in a namespace that enforces the restricted Pod Security Standard"; train_in_a_pod
@@ -204,6 +188,8 @@ step "two servers before there is a model"; serve_without_a_model
 step "README 5 and 6: the training resumes and publishes"; resume_and_publish
 step "README 7: requests from outside the cluster"; answer_from_outside
 step "network policies"; isolate_the_pods
+step "Prometheus, alerts and dashboard, and who may connect to the metrics port"; monitor
+step "autoscaling under load"; autoscale
 step "a rolling restart and a deleted Pod under load"; restart_and_delete_without_loss
 step "a drained node, and a second model from a Job"; drain_the_node_and_pick_up_the_jobs_model
 step "a Job with an invalid setting"; fail_immediately

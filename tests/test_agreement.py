@@ -95,6 +95,14 @@ def test_the_training_manifests_differ_only_in_what_their_headers_state():
         } == found
 
 
+def test_the_quota_counts_the_training_pods_and_not_the_job():
+    (quota,) = documents(ROOT / "manifests/quota.yaml")
+    assert quota["spec"] == {"hard": {"pods": "1"}, "scopes": ["Terminating"]}
+    counted = {path.name for path, pod in TRAINING if "activeDeadlineSeconds" in pod}
+    pods = {"train-pod.yaml", "train-pod-affinity.yaml", "train-pod-affinity-mount.yaml"}
+    assert counted & {*pods, "train-job.yaml"} == pods
+
+
 def test_training_can_write_where_its_image_wants_to_and_nowhere_else():
     text = dockerfile("mnist:train")
     wanted = {variable(text, "OUTPUT_DIR"), variable(text, "DATA_DIR"), "/tmp"}
