@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Functions for tests/e2e.sh: steps with their times, the README's commands, waiting, load, cleaning up.
 # Sourced by it; $namespace, $worker, $cluster, $address and $tmp are set there.
-# shellcheck disable=SC2154
+# shellcheck disable=SC2154,SC2034
 exec 3>&2 # for messages from inside a command whose output is redirected
 
 step() { # TITLE: ends the previous step and prints its time
@@ -109,6 +109,19 @@ without_lost_requests() { # COMMAND...: runs it under load; every request must b
   ((code == 0)) || die "requests failed"
 }
 
+forward_port() { # RESOURCE PORT: forwards a free local port to it and sets $url; stop_forwarding ends it
+  rm -f "$tmp/forward"
+  kubectl port-forward "$1" ":$2" >"$tmp/forward" 2>&1 &
+  forward=$!
+  wait_for 30 "a port is forwarded to $1" grep -q "^Forwarding from 127.0.0.1" "$tmp/forward"
+  url=http://127.0.0.1:$(sed -n 's/^Forwarding from 127.0.0.1:\([0-9]*\) .*/\1/p' "$tmp/forward")
+}
+
+stop_forwarding() {
+  [[ -z ${forward-} ]] || kill "$forward" 2>/dev/null || true
+  forward=
+}
+
 from_pod() { # [kubectl's flags and] POD HOST PORT: prints reached or blocked
   kubectl exec "${@:1:$#-2}" -- python -c '
 import socket, sys
@@ -138,7 +151,7 @@ finish() { # runs whenever the script ends, also after a signal
   touch "$tmp/stop"
   [[ $code == 0 || ! -s $tmp/kubeconfig ]] || report_failure >&2
   [[ -z ${stopped-} ]] || docker start "$stopped" >/dev/null || true
-  [[ -z ${forward-} ]] || kill "$forward" 2>/dev/null || true
+  stop_forwarding
   if [[ -s $tmp/kubeconfig ]]; then
     [[ -z ${metrics_server-} ]] || helm uninstall metrics-server --namespace kube-system >/dev/null || true
     let_cilium_back || true

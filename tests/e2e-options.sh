@@ -22,18 +22,14 @@ run_prometheus() {
     >"$tmp/promtool" 2>&1 || { cat "$tmp/promtool" >&3; die "the unit tests of the alerts failed"; }
   kubectl apply -k manifests/monitoring >/dev/null
   kubectl rollout status deployment/prometheus --timeout 3m >/dev/null
-  kubectl port-forward deployment/prometheus :9090 >"$tmp/forward" 2>&1 &
-  forward=$!
-  wait_for 30 "a port is forwarded" grep -q "Forwarding from 127.0.0.1" "$tmp/forward"
-  local url
-  url=http://127.0.0.1:$(sed -n 's/^Forwarding from 127.0.0.1:\([0-9]*\) .*/\1/p' "$tmp/forward")
+  forward_port deployment/prometheus 9090
   # One picture that cannot be used, for the panel that counts them.
   curl --silent --output /dev/null --form file=@README.md "http://$address:5000/predict"
   load_in_the_cluster 50 >"$tmp/load" || { cat "$tmp/load" >&3; die "requests failed"; }
   wait_for 60 "every query of the dashboard and of the alerts has a result" \
     python3 tests/prometheus_queries.py "$url"
   note "$(tail -n 1 "$tmp/wait")"
-  kill "$forward"
+  stop_forwarding
 }
 
 isolate_the_metrics_port() {

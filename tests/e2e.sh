@@ -87,13 +87,10 @@ serve_without_a_model() {
   wait_for 120 "two servers run, neither of them ready" servers_with Running False
   sleep 10
   servers_with Running False || die "a server is ready without a model"
-  kubectl port-forward deployment/mnist-inference :5000 >"$tmp/forward" 2>&1 &
-  local forward=$! port
-  wait_for 30 "a port is forwarded" grep -q "Forwarding from 127.0.0.1" "$tmp/forward"
-  port=$(sed -n 's/^Forwarding from 127.0.0.1:\([0-9]*\) .*/\1/p' "$tmp/forward")
-  contains "no model" curl --silent --show-error "http://127.0.0.1:$port/readyz" || die "/readyz does not say why"
-  note "$(curl --silent "http://127.0.0.1:$port/readyz")"
-  kill "$forward"
+  forward_port deployment/mnist-inference 5000
+  contains "no model" curl --silent --show-error "$url/readyz" || die "/readyz does not say why"
+  note "$(curl --silent "$url/readyz")"
+  stop_forwarding
 }
 
 resume_and_publish() {
@@ -113,8 +110,9 @@ answer_from_outside() {
 }
 
 isolate_the_pods() {
-  local server api
+  local server other api
   server=$(kubectl get pods --selector app.kubernetes.io/name=mnist-inference --output 'jsonpath={.items[0].status.podIP}')
+  other=$(kubectl get pods --selector app.kubernetes.io/name=mnist-inference --output 'jsonpath={.items[1].metadata.name}')
   api=$(kubectl --namespace default get service kubernetes --output 'jsonpath={.spec.clusterIP}')
   kubectl create namespace "$namespace-e2e" >/dev/null
   # A Pod that no policy selects, so that only the policies of the servers can block it.
@@ -123,10 +121,10 @@ isolate_the_pods() {
   local probe=(--namespace "$namespace-e2e" probe)
   contains reached from_pod "${probe[@]}" "$api" 443 || die "the probe reaches nothing, so it proves nothing"
   contains reached from_pod "${probe[@]}" "$server" 5000 || die "another Pod cannot use the server"
-  contains reached from_pod deployment/mnist-inference 127.0.0.1 9100 || die "nothing listens on the metrics port"
+  contains reached from_pod "$other" 127.0.0.1 9100 || die "nothing listens on the metrics port"
   contains blocked from_pod "${probe[@]}" "$server" 9100 || die "any Pod reaches the metrics port"
-  contains blocked from_pod deployment/mnist-inference "$api" 443 || die "the servers reach the API server"
-  contains blocked from_pod deployment/mnist-inference "$server" 9100 || die "the servers reach other Pods"
+  contains blocked from_pod "$other" "$api" 443 || die "the servers reach the API server"
+  contains blocked from_pod "$other" "$server" 9100 || die "the servers reach other Pods"
   note "in: port 5000 only, not the metrics port; out: nothing"
 }
 
