@@ -340,3 +340,15 @@ def test_the_shell_scripts_pass_shellcheck():
     )
     assert result.stdout == ""
     assert len(scripts) >= 5
+
+
+@pytest.mark.parametrize("folder", ["training", "inference"])
+def test_the_installed_packages_are_those_of_requirements_in_with_hashes(folder):
+    wanted = re.findall(r"^[\w-]+==\S+", (ROOT / folder / "requirements.in").read_text(), re.M)
+    installed = (ROOT / folder / "requirements.txt").read_text()
+    pins = re.findall(r"^[\w-]+==\S+", installed, re.M)
+    assert wanted
+    assert {*wanted} <= {*pins}
+    assert all("--hash=sha256:" in part for part in re.split(r"^(?=\w)", installed, flags=re.M)[1:])
+    installer = {"training": "training/install.sh", "inference": "inference/Dockerfile"}[folder]
+    assert "--require-hashes" in (ROOT / installer).read_text()
