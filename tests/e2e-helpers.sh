@@ -70,7 +70,7 @@ trained() { # POD: whether it has succeeded; dies if it has failed
 
 field() { kubectl get "$1" "$2" --output "jsonpath={$3}"; } # KIND NAME PATH
 
-servers_with() { # RUNNING READY: whether there are exactly two servers, with these values of phase and Ready
+servers_with() { # PHASE READY: whether there are exactly two servers, with this phase and value of Ready (none if Pending)
   local found
   found=$(kubectl get pods --selector app.kubernetes.io/name=mnist-inference \
     --output 'jsonpath={range .items[*]}{.status.phase} {.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}')

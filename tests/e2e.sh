@@ -152,7 +152,7 @@ drain_the_node_and_pick_up_the_jobs_model() {
   wait_for 600 "the Job trains" contains "epoch 1/" kubectl logs job/mnist-train-job
   kubectl drain "$worker" --ignore-daemonsets --delete-emptydir-data --force --timeout 3m >"$tmp/drain" 2>&1 ||
     { cat "$tmp/drain" >&3; die "the drain did not end"; }
-  wait_for 60 "drained: servers and Job are Pending, as their volume is on that node" servers_with Pending False
+  wait_for 60 "drained: servers and Job are Pending, as their volume is on that node" servers_with Pending ""
   kubectl uncordon "$worker" >/dev/null
   wait_for 120 "the servers are ready again" servers_with Running True
   servers=$(server_containers)

@@ -57,6 +57,7 @@ def test_a_check_passes_otherwise(tmp_path, check):
     ("pods", "code"),
     [
         ("Running False\nRunning False\n", 0),
+        ("Pending \nPending \n", 1),
         ("Running False\nRunning True\n", 1),
         ("Running False\n", 1),
         ("", 1),
