@@ -2,7 +2,7 @@
 # kubectl and Helm. Settings: PORT (5000), MNIST_MIRROR, TORCH_INDEX (see training/install.sh).
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: run test testing-images bench evaluate fuzz images cluster cluster-down e2e clean
+.PHONY: run test testing-images bench evaluate fuzz images requirements cluster cluster-down e2e clean
 
 run: .venv/run
 	@scripts/run.sh
@@ -40,6 +40,11 @@ cluster-down:
 e2e:
 	tests/e2e.sh
 
+# After a change of a requirements.in. Needs uv (https://docs.astral.sh/uv).
+requirements:
+	for folder in training inference; do (cd $$folder && uv pip compile --quiet --universal --python-version 3.11 \
+	  --generate-hashes --custom-compile-command "make requirements" --output-file requirements.txt requirements.in) || exit; done
+
 clean:
 	rm -rf .venv artifacts
 
@@ -50,7 +55,7 @@ clean:
 	  echo '$(if $(filter undefined,$(origin TORCH_INDEX)),default,$(TORCH_INDEX))' > $@
 FORCE:
 
-.venv/run: .venv/torch-index training/requirements.txt training/install.sh inference/requirements.txt
+.venv/run: .venv/torch-index training/requirements.txt training/torch.txt training/install.sh inference/requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	@echo "Installing packages into .venv, which takes some minutes the first time"
 	@$(PYTHON) -m venv .venv

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Functions for tests/e2e.sh: steps with their times, the README's commands, waiting, load, failover, cleaning up.
+# Functions for tests/e2e.sh: steps with their times, the README's commands, waiting, load, cleaning up.
 # Sourced by it; $namespace, $worker, $cluster, $address and $tmp are set there.
-# shellcheck disable=SC2154
+# shellcheck disable=SC2154,SC2034
 exec 3>&2 # for messages from inside a command whose output is redirected
 
 step() { # TITLE: ends the previous step and prints its time
@@ -22,7 +22,8 @@ readme() { # NUMBER
   awk -v heading="### $1. " '
     /^### / || /^## / { inside = index($0, heading) == 1 }
     /<!-- not run by make e2e/ { skip = 1 }
-    /^```/ { if (code) { code = 0; skip = 0 } else if ($0 == "```bash") { code = !skip }; next }
+    /^```bash/ { code = !skip; skip = 0; next }
+    /^```/ { code = 0; next }
     inside && code' README.md | sed "s/kind-worker/$worker/g" >"$tmp/step.sh"
   [[ -s $tmp/step.sh ]] || die "the README has no commands for step $1"
   # shellcheck disable=SC1091
@@ -69,7 +70,7 @@ trained() { # POD: whether it has succeeded; dies if it has failed
 
 field() { kubectl get "$1" "$2" --output "jsonpath={$3}"; } # KIND NAME PATH
 
-servers_with() { # RUNNING READY: whether there are exactly two servers, with these values of phase and Ready
+servers_with() { # PHASE READY: whether there are exactly two servers, with this phase and value of Ready (none if Pending)
   local found
   found=$(kubectl get pods --selector app.kubernetes.io/name=mnist-inference \
     --output 'jsonpath={range .items[*]}{.status.phase} {.status.conditions[?(@.type=="Ready")].status}{"\n"}{end}')
@@ -108,6 +109,19 @@ without_lost_requests() { # COMMAND...: runs it under load; every request must b
   ((code == 0)) || die "requests failed"
 }
 
+forward_port() { # RESOURCE PORT: forwards a free local port to it and sets $url; stop_forwarding ends it
+  rm -f "$tmp/forward"
+  kubectl port-forward "$1" ":$2" >"$tmp/forward" 2>&1 &
+  forward=$!
+  wait_for 30 "a port is forwarded to $1" grep -q "^Forwarding from 127.0.0.1" "$tmp/forward"
+  url=http://127.0.0.1:$(sed -n 's/^Forwarding from 127.0.0.1:\([0-9]*\) .*/\1/p' "$tmp/forward")
+}
+
+stop_forwarding() {
+  [[ -z ${forward-} ]] || kill "$forward" 2>/dev/null || true
+  forward=
+}
+
 from_pod() { # [kubectl's flags and] POD HOST PORT: prints reached or blocked
   kubectl exec "${@:1:$#-2}" -- python -c '
 import socket, sys
@@ -116,45 +130,6 @@ try:
     print("reached")
 except TimeoutError:
     print("blocked")' "${@: -2}"
-}
-
-announcing_node() {
-  kubectl --namespace kube-system get lease "cilium-l2announce-$namespace-mnist-inference-service" --output 'jsonpath={.spec.holderIdentity}'
-}
-
-announced_by_another() { # NODE: whether another node holds the Lease, and the address resolves to its MAC address
-  local holder
-  holder=$(announcing_node)
-  [[ -n $holder && $holder != "$1" ]] || return 1
-  resolves_to "$holder"
-}
-
-resolves_to() { # NODE: whether the host has the node's MAC address for the Service's address
-  local mac
-  mac=$(docker exec "$1" cat /sys/class/net/eth0/address)
-  curl --silent --max-time 2 --output /dev/null "http://$address:5000/healthz" || return 1
-  contains "lladdr $mac" ip neigh show "$address"
-}
-
-no_agent_on() { prints_nothing kubectl --namespace kube-system get pods --selector k8s-app=cilium --field-selector "spec.nodeName=$1" --output name; }
-
-# The Cilium agent is kept off a node, or let back, without touching the agents of the other nodes.
-keep_cilium_off() { # NODE
-  update_strategy=$(kubectl --namespace kube-system get daemonset cilium --output 'jsonpath={.spec.updateStrategy}')
-  kubectl --namespace kube-system patch daemonset cilium --type merge --patch '{"spec": {
-    "updateStrategy": {"type": "OnDelete", "rollingUpdate": null},
-    "template": {"spec": {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
-      "nodeSelectorTerms": [{"matchExpressions": [
-        {"key": "kubernetes.io/hostname", "operator": "NotIn", "values": ["'"$1"'"]}]}]}}}}}}}' >/dev/null
-}
-
-let_cilium_back() {
-  [[ -n ${update_strategy-} ]] || return 0
-  kubectl --namespace kube-system patch daemonset cilium --type merge --patch '{"spec": {
-    "template": {"spec": {"affinity": {"nodeAffinity": null}}},
-    "updateStrategy": '"$update_strategy"'}}' >/dev/null
-  kubectl --namespace kube-system rollout status daemonset/cilium --timeout 5m >/dev/null
-  update_strategy=
 }
 
 report_failure() {
@@ -176,7 +151,9 @@ finish() { # runs whenever the script ends, also after a signal
   touch "$tmp/stop"
   [[ $code == 0 || ! -s $tmp/kubeconfig ]] || report_failure >&2
   [[ -z ${stopped-} ]] || docker start "$stopped" >/dev/null || true
+  stop_forwarding
   if [[ -s $tmp/kubeconfig ]]; then
+    [[ -z ${metrics_server-} ]] || helm uninstall metrics-server --namespace kube-system >/dev/null || true
     let_cilium_back || true
     kubectl uncordon "$worker" >/dev/null || true
     kubectl label nodes "$worker" training- >/dev/null || true

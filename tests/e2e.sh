@@ -1,15 +1,20 @@
 #!/usr/bin/env bash
 # Runs steps 2 to 7 of the README as they are written there, and checks what the project promises, on the kind cluster
-# of `make cluster`. Needs Linux, Docker, kind, kubectl, curl, ip and python3. It creates the namespaces mnist and
-# mnist-e2e and deletes them at the end. Settings (make e2e EPOCHS=4):
+# of `make cluster`. Needs Linux, Docker, kind, kubectl, Helm, curl, ip and python3. It creates the namespaces mnist
+# and mnist-e2e, installs metrics-server where it is missing, and removes them at the end. It stops and starts one of
+# the nodes. Settings (make e2e EPOCHS=4):
 #   CLUSTER_NAME       kind's name for the cluster (kind)
 #   DOCKER_BUILD_ARGS  more arguments for both docker build commands
+#   EXTRA_IMAGES       images to load into the nodes, for a cluster that cannot pull those of Prometheus and metrics-server
+#   METRICS_SERVER_CHART  a chart's URL or folder
 #   EPOCHS             of each training (at least 2, the default)
 #   MNIST_MIRROR       where Pods download MNIST from, before they try the public mirrors; on port 80 or 443
 #   DATASET            mnist, or synthetic for a cluster that cannot reach any mirror
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tests/e2e-helpers.sh
+. tests/e2e-failover.sh
+. tests/e2e-options.sh
 
 cluster=${CLUSTER_NAME:-kind}
 export KIND_CLUSTER_NAME=$cluster
@@ -27,7 +32,7 @@ docker() { # adds DOCKER_BUILD_ARGS to the README's docker build commands
 }
 
 check_requirements() {
-  for tool in docker kind kubectl curl ip python3; do command -v "$tool" >/dev/null || die "$tool is not installed"; done
+  for tool in docker kind kubectl helm curl ip python3; do command -v "$tool" >/dev/null || die "$tool is not installed"; done
   ((epochs > 1)) || die "EPOCHS must be at least 2: a training is interrupted after the first epoch"
   contains "kind-$cluster" kubectl config current-context ||
     die "the current context is not kind-$cluster: run make cluster, or set CLUSTER_NAME"
@@ -41,7 +46,11 @@ check_requirements() {
   export KUBECONFIG=$tmp/kubeconfig
 }
 
-build_and_load() { readme 2; }
+build_and_load() {
+  readme 2
+  # shellcheck disable=SC2086  # several images
+  [[ -z ${EXTRA_IMAGES-} ]] || kind load docker-image $EXTRA_IMAGES >/dev/null 2>&1 || die "cannot load $EXTRA_IMAGES"
+}
 
 train_in_a_pod() {
   kubectl apply -f manifests/namespace.yaml >/dev/null
@@ -67,8 +76,10 @@ train_on_the_labelled_node() {
 interrupt_training() {
   readme 5
   wait_for 600 "it trains" contains "epoch 1/" kubectl logs mnist-train-affinity-mount
+  fails_with "exceeded quota" kubectl apply --dry-run=server -f <(sed "s/name: mnist-train$/name: second/" manifests/train-pod.yaml) ||
+    die "a second training Pod was admitted"
   kubectl delete pod mnist-train-affinity-mount >/dev/null
-  note "deleted during the second epoch"
+  note "a second training Pod is refused; deleted during the second epoch"
 }
 
 serve_without_a_model() {
@@ -76,13 +87,10 @@ serve_without_a_model() {
   wait_for 120 "two servers run, neither of them ready" servers_with Running False
   sleep 10
   servers_with Running False || die "a server is ready without a model"
-  kubectl port-forward deployment/mnist-inference :5000 >"$tmp/forward" 2>&1 &
-  local forward=$! port
-  wait_for 30 "a port is forwarded" grep -q "Forwarding from 127.0.0.1" "$tmp/forward"
-  port=$(sed -n 's/^Forwarding from 127.0.0.1:\([0-9]*\) .*/\1/p' "$tmp/forward")
-  contains "no model" curl --silent --show-error "http://127.0.0.1:$port/readyz" || die "/readyz does not say why"
-  note "$(curl --silent "http://127.0.0.1:$port/readyz")"
-  kill "$forward"
+  forward_port deployment/mnist-inference 5000
+  contains "no model" curl --silent --show-error "$url/readyz" || die "/readyz does not say why"
+  note "$(curl --silent "$url/readyz")"
+  stop_forwarding
 }
 
 resume_and_publish() {
@@ -102,8 +110,9 @@ answer_from_outside() {
 }
 
 isolate_the_pods() {
-  local server api
+  local server other api
   server=$(kubectl get pods --selector app.kubernetes.io/name=mnist-inference --output 'jsonpath={.items[0].status.podIP}')
+  other=$(kubectl get pods --selector app.kubernetes.io/name=mnist-inference --output 'jsonpath={.items[1].metadata.name}')
   api=$(kubectl --namespace default get service kubernetes --output 'jsonpath={.spec.clusterIP}')
   kubectl create namespace "$namespace-e2e" >/dev/null
   # A Pod that no policy selects, so that only the policies of the servers can block it.
@@ -112,10 +121,10 @@ isolate_the_pods() {
   local probe=(--namespace "$namespace-e2e" probe)
   contains reached from_pod "${probe[@]}" "$api" 443 || die "the probe reaches nothing, so it proves nothing"
   contains reached from_pod "${probe[@]}" "$server" 5000 || die "another Pod cannot use the server"
-  contains reached from_pod deployment/mnist-inference 127.0.0.1 9100 || die "nothing listens on the metrics port"
+  contains reached from_pod "$other" 127.0.0.1 9100 || die "nothing listens on the metrics port"
   contains blocked from_pod "${probe[@]}" "$server" 9100 || die "any Pod reaches the metrics port"
-  contains blocked from_pod deployment/mnist-inference "$api" 443 || die "the servers reach the API server"
-  contains blocked from_pod deployment/mnist-inference "$server" 9100 || die "the servers reach other Pods"
+  contains blocked from_pod "$other" "$api" 443 || die "the servers reach the API server"
+  contains blocked from_pod "$other" "$server" 9100 || die "the servers reach other Pods"
   note "in: port 5000 only, not the metrics port; out: nothing"
 }
 
@@ -143,7 +152,7 @@ drain_the_node_and_pick_up_the_jobs_model() {
   wait_for 600 "the Job trains" contains "epoch 1/" kubectl logs job/mnist-train-job
   kubectl drain "$worker" --ignore-daemonsets --delete-emptydir-data --force --timeout 3m >"$tmp/drain" 2>&1 ||
     { cat "$tmp/drain" >&3; die "the drain did not end"; }
-  wait_for 60 "drained: servers and Job are Pending, as their volume is on that node" servers_with Pending False
+  wait_for 60 "drained: servers and Job are Pending, as their volume is on that node" servers_with Pending ""
   kubectl uncordon "$worker" >/dev/null
   wait_for 120 "the servers are ready again" servers_with Running True
   servers=$(server_containers)
@@ -168,33 +177,6 @@ fail_immediately() {
   note "$(kubectl logs job/mnist-train-job | tail -n 1)"
 }
 
-fail_over_when_the_agent_stops() {
-  local node
-  node=$(announcing_node)
-  [[ -n $node ]] || die "no node announces the address"
-  resolves_to "$node" || die "the address does not resolve to the MAC address of $node, which holds the Lease"
-  keep_cilium_off "$node"
-  wait_for 60 "the agent on $node has stopped" no_agent_on "$node"
-  wait_for 90 "another node holds the Lease and answers for the address" announced_by_another "$node"
-  note "$node -> $(announcing_node)"
-  let_cilium_back
-}
-
-fail_over_when_the_node_stops() {
-  local node began
-  # The servers' node must survive.
-  [[ $(announcing_node) != "$worker" ]] || fail_over_when_the_agent_stops
-  node=$(announcing_node)
-  stopped=$node
-  docker stop --time 1 "$node" >/dev/null
-  began=$SECONDS
-  wait_for 180 "$node was stopped; another node answers for the address" announced_by_another "$node"
-  note "not reachable for $((SECONDS - began)) s; $(load 3)"
-  docker start "$node" >/dev/null
-  stopped=
-  kubectl wait --for condition=Ready "node/$node" --timeout 5m >/dev/null
-}
-
 step "requirements: tools, cluster, address pool"; check_requirements
 step "README 2: build the images and load them into the nodes"; build_and_load
 step "README 3: a training Pod in a namespace that enforces the restricted Pod Security Standard"; train_in_a_pod
@@ -204,6 +186,8 @@ step "two servers before there is a model"; serve_without_a_model
 step "README 5 and 6: the training resumes and publishes"; resume_and_publish
 step "README 7: requests from outside the cluster"; answer_from_outside
 step "network policies"; isolate_the_pods
+step "Prometheus, alerts and dashboard, and who may connect to the metrics port"; monitor
+step "autoscaling under load"; autoscale
 step "a rolling restart and a deleted Pod under load"; restart_and_delete_without_loss
 step "a drained node, and a second model from a Job"; drain_the_node_and_pick_up_the_jobs_model
 step "a Job with an invalid setting"; fail_immediately

@@ -95,6 +95,14 @@ def test_the_training_manifests_differ_only_in_what_their_headers_state():
         } == found
 
 
+def test_the_quota_counts_the_training_pods_and_not_the_job():
+    (quota,) = documents(ROOT / "manifests/quota.yaml")
+    assert quota["spec"] == {"hard": {"pods": "1"}, "scopes": ["Terminating"]}
+    counted = {path.name for path, pod in TRAINING if "activeDeadlineSeconds" in pod}
+    pods = {"train-pod.yaml", "train-pod-affinity.yaml", "train-pod-affinity-mount.yaml"}
+    assert counted & {*pods, "train-job.yaml"} == pods
+
+
 def test_training_can_write_where_its_image_wants_to_and_nowhere_else():
     text = dockerfile("mnist:train")
     wanted = {variable(text, "OUTPUT_DIR"), variable(text, "DATA_DIR"), "/tmp"}
@@ -332,3 +340,15 @@ def test_the_shell_scripts_pass_shellcheck():
     )
     assert result.stdout == ""
     assert len(scripts) >= 5
+
+
+@pytest.mark.parametrize("folder", ["training", "inference"])
+def test_the_installed_packages_are_those_of_requirements_in_with_hashes(folder):
+    wanted = re.findall(r"^[\w-]+==\S+", (ROOT / folder / "requirements.in").read_text(), re.M)
+    installed = (ROOT / folder / "requirements.txt").read_text()
+    pins = re.findall(r"^[\w-]+==\S+", installed, re.M)
+    assert wanted
+    assert {*wanted} <= {*pins}
+    assert all("--hash=sha256:" in part for part in re.split(r"^(?=\w)", installed, flags=re.M)[1:])
+    installer = {"training": "training/install.sh", "inference": "inference/Dockerfile"}[folder]
+    assert "--require-hashes" in (ROOT / installer).read_text()

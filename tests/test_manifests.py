@@ -151,7 +151,9 @@ def test_kustomize_deploys_what_serves_and_no_training():
     (kustomization,) = documents(ROOT / "manifests/kustomization.yaml")
     listed = [ROOT / "manifests" / name for name in kustomization["resources"]]
     kinds = [doc["kind"] for path in listed for doc in documents(path)]
-    assert {"Namespace", "PersistentVolumeClaim", "Deployment", "Service"} <= {*kinds}
+    assert {"Namespace", "ResourceQuota", "PersistentVolumeClaim", "Deployment", "Service"} <= {
+        *kinds
+    }
     assert {"Pod", "Job"} & {*kinds} == set()
 
 

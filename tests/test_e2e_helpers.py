@@ -1,0 +1,113 @@
+"""The checks of tests/e2e.sh can fail: its helpers and its load, without a cluster."""
+
+import http.server
+import json
+import subprocess
+import sys
+import threading
+
+import pytest
+from manifest_files import ROOT
+
+
+def run(tmp_path, script):
+    """Run bash commands after the helpers and return the result; kubectl prints $tmp/kubectl."""
+    settings = f"tmp={tmp_path} worker=other-worker namespace=mnist"
+    stub = 'kubectl() { cat "$tmp/kubectl"; }'
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", f"{settings}\n. tests/e2e-helpers.sh\n{stub}\n{script}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        "contains ready false",
+        "contains ready bash -c 'echo ready; exit 1'",
+        "contains ready echo unrelated",
+        "fails_with refused true",
+        "fails_with refused bash -c 'echo timeout; exit 1'",
+        "prints_nothing echo something",
+        "prints_nothing false",
+        "wait_for 1 'it is true' false",
+    ],
+)
+def test_a_check_fails_when_the_text_is_missing_and_when_the_command_fails(tmp_path, check):
+    assert run(tmp_path, check).returncode != 0
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        "contains ready echo ready",
+        "fails_with refused bash -c 'echo refused; exit 1'",
+        "prints_nothing true",
+        "wait_for 1 'it is true' true",
+    ],
+)
+def test_a_check_passes_otherwise(tmp_path, check):
+    assert run(tmp_path, check).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("pods", "code"),
+    [
+        ("Running False\nRunning False\n", 0),
+        ("Pending \nPending \n", 1),
+        ("Running False\nRunning True\n", 1),
+        ("Running False\n", 1),
+        ("", 1),
+    ],
+)
+def test_neither_server_may_be_ready_without_a_model(tmp_path, pods, code):
+    (tmp_path / "kubectl").write_text(pods)
+    assert run(tmp_path, "servers_with Running False").returncode == code
+
+
+def test_the_commands_of_a_step_are_the_readmes_without_the_marked_blocks(tmp_path):
+    for number, command in ((2, "docker build -t mnist:train training"), (7, "/predict")):
+        script = f"docker() {{ :; }}; kind() {{ :; }}; curl() {{ :; }}; readme {number}"
+        (tmp_path / "kubectl").write_text("")
+        assert run(tmp_path, script).returncode == 0
+        assert command in (tmp_path / "step.sh").read_text()
+    assert "set env" not in (tmp_path / "step.sh").read_text()
+    result = run(tmp_path, "readme 1")
+    assert result.returncode != 0
+    assert "no commands for step 1" in result.stderr
+
+
+class ConstantAnswer(http.server.BaseHTTPRequestHandler):
+    """A server that reads every picture as a seven."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.send_response(200)
+        self.send_header("Content-Length", "17")
+        self.end_headers()
+        self.wfile.write(b'{"prediction": 7}')
+
+    def log_message(self, *arguments):
+        """Keep the test's output clean."""
+
+
+def test_the_load_counts_wrong_answers():
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), ConstantAnswer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        result = subprocess.run(
+            [sys.executable, "tests/load.py", url, "0.5"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        server.shutdown()
+    assert result.returncode == 1
+    counts = json.loads(result.stdout)
+    assert 0 < counts["failed"] < counts["requests"]
