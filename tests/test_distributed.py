@@ -103,7 +103,7 @@ def test_a_rank_with_other_options_ends_all_with_2(start_ranks):
 
 
 def test_an_error_of_rank_0_ends_all_with_its_exit_code(start_ranks, tmp_path):
-    (tmp_path / "0").write_text("a file instead of the output folder")
+    (tmp_path / "0").symlink_to("/dev/null/out")
     codes, outputs = ends(start_ranks(FLAGS, FLAGS))
     assert codes == [os.EX_CANTCREAT] * 2, outputs
     assert "cannot write to the output folder" in outputs[0]

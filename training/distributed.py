@@ -64,6 +64,7 @@ def joined(device: torch.device) -> Iterator[dist.Store | None]:
         dist.init_process_group(
             backend, store=store, rank=rank(), world_size=ranks(), timeout=TIMEOUT
         )
+        dist.barrier()  # a rank that failed while others still connect would leave them waiting
         yield store
     except RuntimeError as error:
         # Gloo raises a plain RuntimeError, which is also how torch reports mistakes in a program.
