@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import contextmanager
 
 import pytest
 import threads
@@ -18,7 +19,7 @@ recipe, neighbours, device = RECIPES["default"], Neighbours(), torch.device("cpu
 network, sgd = optimization.build(recipe, 0, device)
 images, labels = torch.zeros(128, 28, 28, dtype=torch.uint8), torch.zeros(128, dtype=torch.long)
 begun, seconds = time.monotonic(), []
-while time.monotonic() < begun + 8:
+while time.monotonic() < begun + 5:
     started = time.monotonic()
     train.take_step(network, sgd, (images, labels, images), recipe, len(seconds), 100_000)
     if sys.argv[1] == "check":
@@ -28,14 +29,17 @@ print(sorted(seconds)[len(seconds) // 2])
 """
 
 
-@pytest.fixture
+@contextmanager
 def busy_neighbours():
+    """As many processes as CPUs that never sleep."""
     command = [sys.executable, "-c", "while True: pass"]
     processes = [subprocess.Popen(command) for _ in range(threads.available_cpus())]
-    yield
-    for process in processes:
-        process.kill()
-        process.wait()
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
 
 
 def step_seconds(mode):
@@ -47,9 +51,15 @@ def step_seconds(mode):
     return float(result.stdout)
 
 
-def test_training_next_to_busy_neighbours_does_not_wait_by_spinning(busy_neighbours):
-    # 0.2 to 0.5 was measured; without the fix the ratio is 1.
-    assert step_seconds("check") < 0.75 * step_seconds("spin")
+def test_training_next_to_busy_neighbours_does_not_wait_by_spinning():
+    alone = step_seconds("check"), step_seconds("spin")
+    with busy_neighbours():
+        beside = step_seconds("check"), step_seconds("spin")
+    print("\nmedian ms of a step           with Neighbours.check()  without")
+    for name, values in (("no other process", alone), ("next to a loop for each CPU", beside)):
+        print(f"{name:29}", *(f"{1000 * value:22.1f}" for value in values))
+    # The ratio was 0.2 to 0.5; without the fix it is 1.
+    assert beside[0] < 0.75 * beside[1]
 
 
 @pytest.mark.parametrize(
