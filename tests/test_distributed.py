@@ -21,17 +21,26 @@ def environment(**more):
 
 
 @pytest.fixture
-def start_ranks(tmp_path):
-    """start_ranks(flags, ...) starts a rank for each list of flags, as Kubernetes would."""
+def port():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+        return free.getsockname()[1]
+
+
+@pytest.fixture
+def start_ranks(tmp_path, port):
+    """start_ranks(flags, ...) starts a rank for each list of flags, as Kubernetes would.
+
+    None instead of flags stands for a rank that is not started.
+    """
     processes = []
 
     def start(*all_flags):
         for rank, flags in enumerate(all_flags):
+            if flags is None:
+                continue
             variables = {"RANK": str(rank), "WORLD_SIZE": str(len(all_flags))}
-            variables |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+            variables |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
             command = [sys.executable, ROOT / "training" / "train.py", *flags]
             process = subprocess.Popen(
                 [*command, "--output-dir", tmp_path / str(rank)],
@@ -116,6 +125,17 @@ def test_a_rank_whose_peer_is_killed_ends_with_a_code_that_is_retried(start_rank
     codes, outputs = ends(processes)
     assert codes == [os.EX_TEMPFAIL, -signal.SIGKILL], outputs
     assert "rank 0 has lost another rank" in outputs[0]
+
+
+def test_a_rank_that_waits_for_the_others_can_be_ended(start_ranks, port):
+    with socket.create_server(("127.0.0.1", port)) as server:  # accepts, and never answers
+        (process,) = start_ranks(None, FLAGS)
+        server.settimeout(120)
+        connection, _ = server.accept()
+        with connection:
+            process.terminate()
+            codes, outputs = ends([process])
+    assert codes == [128 + signal.SIGTERM], outputs
 
 
 def test_too_many_ranks_for_a_batch_are_refused(monkeypatch):
