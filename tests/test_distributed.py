@@ -7,8 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dataset
 import distributed
 import pytest
+import torch
 from conftest import ROOT, TRAINING_VARIABLES, start_training
 from published import published_metadata
 
@@ -136,6 +138,20 @@ def test_a_rank_that_waits_for_the_others_can_be_ended(start_ranks, port):
             process.terminate()
             codes, outputs = ends([process])
     assert codes == [128 + signal.SIGTERM], outputs
+
+
+def test_two_ranks_share_the_images_of_a_step_and_draw_other_random_numbers(monkeypatch):
+    def step(**variables):
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        ((_, indices),) = dataset.batches(1000, range(1), per_epoch=1, batch=128, seed=0)
+        return indices.tolist(), torch.rand(3).tolist()
+
+    whole, numbers = step()
+    shares = [step(RANK=rank, WORLD_SIZE="2") for rank in ("0", "1")]
+    assert sorted(shares[0][0] + shares[1][0]) == sorted(whole)
+    assert shares[0][1] == numbers
+    assert shares[1][1] != numbers
 
 
 def test_too_many_ranks_for_a_batch_are_refused(monkeypatch):

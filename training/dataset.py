@@ -49,7 +49,7 @@ def batches(
 ) -> Iterator[tuple[int, Tensor]]:
     """Each step and this rank's share of its indices int64 [batch], in a new order in every epoch.
 
-    The random numbers are seeded for each step, so that a resumed run draws the same ones.
+    The random numbers are seeded for each step and rank, so that a resumed run draws the same ones.
     """
     for epoch in range(steps.start // per_epoch, -(-steps.stop // per_epoch)):
         order = torch.randperm(
@@ -58,5 +58,6 @@ def batches(
         for place in range(per_epoch):
             step = epoch * per_epoch + place
             if step in steps:
-                torch.manual_seed((seed + 1) * 1_000_003 + step + (rank() << 52))
+                # Only the lower 32 bits of a seed matter.
+                torch.manual_seed((seed + 1) * 1_000_003 + step + rank() * 500_000_003)
                 yield step, order[place * batch :][:batch][rank() :: ranks()]
