@@ -50,11 +50,21 @@ RESOURCES = [
     for doc in documents(path)
     if path.name != "kustomization.yaml"
 ]
-PODS = [
-    (path, doc["spec"] if doc["kind"] == "Pod" else doc["spec"]["template"]["spec"])
-    for path, doc in RESOURCES
-    if doc["kind"] in ("Pod", "Job", "Deployment")
-]
+
+
+def pods(resource):
+    """Return the specs of the Pods that a resource is or creates."""
+    if resource["kind"] == "Pod":
+        return [resource["spec"]]
+    if resource["kind"] == "JobSet":
+        jobs = [job["template"] for job in resource["spec"]["replicatedJobs"]]
+        return [job["spec"]["template"]["spec"] for job in jobs]
+    if resource["kind"] in ("Job", "Deployment"):
+        return [resource["spec"]["template"]["spec"]]
+    return []
+
+
+PODS = [(path, pod) for path, resource in RESOURCES for pod in pods(resource)]
 TRAINING = [(path, pod) for path, pod in PODS if pod["containers"][0]["image"] == "mnist:train"]
 
 

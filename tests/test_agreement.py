@@ -62,13 +62,68 @@ def test_a_pod_runs_an_image_that_the_readme_builds_with_a_numeric_user(path, po
         assert pod["securityContext"].get("fsGroup", int(group)) == int(group)
 
 
+ONE_RANK = [(path, pod) for path, pod in TRAINING if "distributed" not in path.parts]
+DISTRIBUTED = ROOT / "manifests/distributed"
+
+
+def comparable(pod):
+    """The Pod of a rank without what distinguishes it from train-job.yaml's."""
+    pod = copy.deepcopy(pod)
+    (container,) = pod["containers"]
+    for key in ("affinity", "subdomain"):
+        pod.pop(key, None)
+    for key in ("env", "command"):
+        container.pop(key, None)
+    del container["resources"]["limits"]["cpu"], pod["securityContext"]["fsGroup"]
+    return pod
+
+
+def test_rank_0_runs_as_the_training_job_does_and_the_others_without_the_claim():
+    (job,) = (pod for path, pod in TRAINING if path.name == "train-job.yaml")
+    in_jobs = [dict(TRAINING)[DISTRIBUTED / f"{name}.yaml"] for name in ("publisher", "workers")]
+    in_jobset = [pod for path, pod in TRAINING if path.parent.name == "jobset"]
+    for publisher, worker in (in_jobs, in_jobset):
+        assert comparable(publisher) == comparable(job)
+        worker = copy.deepcopy(worker)
+        assert worker["volumes"][1] == {"name": "model", "emptyDir": {"sizeLimit": "256Mi"}}
+        worker["volumes"][1] = job["volumes"][1]
+        worker["securityContext"]["fsGroup"] = None
+        assert comparable(worker) == comparable(job)
+
+
+def test_the_ranks_agree_on_their_number_their_address_and_their_labels():
+    ranks = [doc for _, doc in RESOURCES if doc["metadata"]["name"].startswith("mnist-train-")]
+    jobs = {doc["metadata"]["name"]: doc for doc in ranks if doc["kind"] == "Job"}
+    publisher, workers = jobs["mnist-train-publisher"], jobs["mnist-train-workers"]
+    service, policy = documents(DISTRIBUTED / "ranks.yaml")
+    for job in (publisher, workers):
+        spec = job["spec"]["template"]
+        environment = {e["name"]: e.get("value") for e in spec["spec"]["containers"][0]["env"]}
+        assert int(environment["WORLD_SIZE"]) == 1 + workers["spec"]["completions"]
+        assert environment["MASTER_ADDR"] == "mnist-train-publisher-0.mnist-train-ranks"
+        assert spec["spec"]["subdomain"] == service["metadata"]["name"] == "mnist-train-ranks"
+        for selector in (service["spec"]["selector"], policy["spec"]["podSelector"]["matchLabels"]):
+            assert selector.items() <= spec["metadata"]["labels"].items()
+    assert workers["spec"]["completions"] == workers["spec"]["parallelism"]
+
+
+def test_every_job_stops_for_the_same_exit_codes():
+    jobs = [doc for _, doc in RESOURCES if doc["kind"] == "Job"]
+    (jobset,) = (doc for _, doc in RESOURCES if doc["kind"] == "JobSet")
+    jobs += [job["template"] for job in jobset["spec"]["replicatedJobs"]]
+    rules = [job["spec"]["podFailurePolicy"]["rules"][0] for job in jobs]
+    assert len(rules) == 5
+    assert all(rule == rules[0] for rule in rules)
+
+
 def test_the_training_manifests_differ_only_in_what_their_headers_state():
-    by_name = {path.name: (path, copy.deepcopy(pod)) for path, pod in TRAINING}
+    by_name = {path.name: (path, copy.deepcopy(pod)) for path, pod in ONE_RANK}
     _, plain = by_name.pop("train-pod.yaml")
     differences = {
         "train-pod-affinity.yaml": {"affinity"},
         "train-pod-affinity-mount.yaml": {"affinity", "fsGroup", "volume"},
         "train-job.yaml": {"affinity", "fsGroup", "volume", "deadline"},
+        "train-pod-gpu.yaml": {"GPU", "shm"},
     }
     assert {*by_name} == {*differences}
     for name, (path, pod) in by_name.items():
@@ -87,11 +142,22 @@ def test_the_training_manifests_differ_only_in_what_their_headers_state():
             found.add("deadline")
             (job,) = documents(path)
             pod["activeDeadlineSeconds"] = job["spec"]["activeDeadlineSeconds"]
+        (container,) = pod["containers"]
+        gpus = [
+            container["resources"][key].pop("nvidia.com/gpu", 0) for key in ("limits", "requests")
+        ]
+        if gpus == [1, 1]:
+            found.add("GPU")
+        if pod["volumes"][-1]["name"] == "shm":
+            found.add("shm")
+            del pod["volumes"][-1], container["volumeMounts"][-1]
         assert pod == plain
         assert found == differences[name]
         stated = re.search(r"# Differences from train-pod\.yaml: (.*)\n", path.read_text())[1]
         assert {
-            word for word in ("affinity", "fsGroup", "volume", "deadline") if word in stated
+            word
+            for word in ("affinity", "fsGroup", "volume", "deadline", "GPU", "shm")
+            if word in stated
         } == found
 
 
@@ -107,7 +173,8 @@ def test_training_can_write_where_its_image_wants_to_and_nowhere_else():
     text = dockerfile("mnist:train")
     wanted = {variable(text, "OUTPUT_DIR"), variable(text, "DATA_DIR"), "/tmp"}
     for _, pod in TRAINING:
-        assert {mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]} == wanted
+        mounted = {mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
+        assert mounted - {"/dev/shm"} == wanted
 
 
 def test_the_server_reads_the_model_where_training_publishes_it_and_cannot_write_there():
@@ -242,7 +309,7 @@ def test_the_readmes_config_map_is_the_one_that_the_training_pods_read():
 
 
 def test_the_label_of_the_training_nodes_is_the_one_that_docs_and_e2e_give():
-    affinities = [pod["affinity"] for _, pod in TRAINING if "affinity" in pod]
+    affinities = [pod["affinity"] for _, pod in ONE_RANK if "affinity" in pod]
     assert len(affinities) == 3
     required = "requiredDuringSchedulingIgnoredDuringExecution"
     for affinity in affinities:

@@ -1,10 +1,12 @@
-"""The images: MNIST or drawn digits, split into training, held-out and test images."""
+"""The images: MNIST or drawn digits, split into training, held-out and test images; batches."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import mnist
 import torch
+from distributed import rank, ranks
 from drawing.synthetic import draw_digits
 from torch import Tensor
 
@@ -40,3 +42,22 @@ def load(name: str, folder: Path, seed: int) -> Dataset:
         *(test, test_labels),
     )
     return Dataset(*(torch.from_numpy(array.copy()) for array in arrays))
+
+
+def batches(
+    images: int, steps: range, per_epoch: int, batch: int, seed: int
+) -> Iterator[tuple[int, Tensor]]:
+    """Each step and this rank's share of its indices int64 [batch], in a new order in every epoch.
+
+    The random numbers are seeded for each step and rank, so that a resumed run draws the same ones.
+    """
+    for epoch in range(steps.start // per_epoch, -(-steps.stop // per_epoch)):
+        order = torch.randperm(
+            images, generator=torch.Generator().manual_seed(seed * 1_000 + epoch)
+        )
+        for place in range(per_epoch):
+            step = epoch * per_epoch + place
+            if step in steps:
+                # Only the lower 32 bits of a seed matter.
+                torch.manual_seed((seed + 1) * 1_000_003 + step + rank() * 500_000_003)
+                yield step, order[place * batch :][:batch][rank() :: ranks()]

@@ -2,10 +2,13 @@
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+PATIENCE_SECONDS = 10  # less than the 30 that Kubernetes waits before it sends SIGKILL
 
 
 def end_at_once() -> None:
@@ -15,6 +18,21 @@ def end_at_once() -> None:
     """
     for number in ENDING_SIGNALS:
         signal.signal(number, lambda number, _frame: os._exit(128 + number))
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer)
+    threading.Thread(target=end_if_stuck, args=(reader,), daemon=True).start()
+
+
+def end_if_stuck(reader: int) -> None:
+    """End the process some seconds after a signal, whose number comes from a pipe, if need be.
+
+    Python runs signal handlers between its own instructions only, but a rank that waits for another
+    one is inside a single call, possibly for minutes.
+    """
+    number = os.read(reader, 1)[0]
+    time.sleep(PATIENCE_SECONDS)
+    os._exit(128 + number)
 
 
 @contextmanager
