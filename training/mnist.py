@@ -9,6 +9,7 @@ Archives that are in the folder already are checked and reused, without any netw
 import gzip
 import hashlib
 import http.client
+import math
 import os
 import ssl
 import sys
@@ -157,12 +158,24 @@ def ensure_archives(folder: Path) -> None:
             bases.sort(key=lambda other: other != base)
 
 
+def parse_idx(content: bytes) -> np.ndarray:
+    """An IDX file of unsigned bytes (LeCun, Cortes, Burges: the MNIST database) as an array.
+
+    Raises ValueError if it is anything else, or if its size does not fit its header.
+    """
+    dimensions = content[3] if len(content) > 3 else 0
+    start = 4 + 4 * dimensions
+    if content[:3] != b"\0\0\x08" or len(content) < start:
+        raise ValueError("not an IDX file of unsigned bytes")
+    shape = [int(length) for length in np.frombuffer(content, ">u4", dimensions, offset=4)]
+    if math.prod(shape) != len(content) - start:
+        raise ValueError(f"an IDX file of shape {shape} with {len(content) - start} bytes")
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+
+
 def read_idx(path: Path) -> np.ndarray:
-    """An IDX archive of unsigned bytes (LeCun, Cortes, Burges: the MNIST database) as an array."""
-    content = gzip.decompress(path.read_bytes())
-    dimensions = content[3]
-    shape = np.frombuffer(content, ">u4", dimensions, offset=4)
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+    """A gzipped IDX file as an array."""
+    return parse_idx(gzip.decompress(path.read_bytes()))
 
 
 def load(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
