@@ -35,6 +35,7 @@ TRAINING_VARIABLES = {
         "SEED",
         "MIN_ACCURACY",
         "MNIST_MIRROR",
+        "RECIPE",
         "REPLACE",
     )
 }

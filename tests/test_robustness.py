@@ -17,13 +17,14 @@ import torch
 import train
 from conftest import ROOT, same, small_data, start_training
 from published import published_dataset
+from recipes import RECIPES
 from tiny_model import model_bytes
 
 CPU = torch.device("cpu")
 
 
 def build():
-    return train.build(0, CPU)
+    return train.build(RECIPES["default"], 0, CPU)
 
 
 def saved_state(tmp_path):
@@ -86,7 +87,7 @@ def test_the_identity_of_a_run_depends_on_options_code_and_torch(change, monkeyp
         options["epochs"] = 5
     elif change == "source":
         with (tmp_path / "augment.py").open("a") as file:
-            file.write("ROTATION = 0\n")
+            file.write("HALF = 0\n")
     else:
         monkeypatch.setattr(torch, "__version__", "9.9.9")
     assert checkpoint.run_id(options) != before
@@ -95,9 +96,11 @@ def test_the_identity_of_a_run_depends_on_options_code_and_torch(change, monkeyp
 def test_every_module_that_decides_the_weights_is_part_of_the_identity():
     modules = {path.name for path in (ROOT / "training").glob("*.py")}
     files_and_results = {"checkpoint.py", "evaluate.py", "files.py", "plots.py", "publish.py"}
-    no_effect = {"mnist.py", "published.py", "signals.py", "testing_images.py"}
+    no_effect = {"exit_codes.py", "mnist.py", "progress.py", "published.py", "signals.py"}
+    no_effect |= {"testing_images.py"}
+    among_the_options = {"command_line.py", "recipes.py"}
     sources = {name for name in checkpoint.SOURCES if "/" not in name}
-    assert modules - files_and_results - no_effect == sources
+    assert modules - files_and_results - no_effect - among_the_options == sources
 
 
 def test_a_run_with_other_options_keeps_and_mentions_the_checkpoint(train_small, tmp_path, capsys):
@@ -110,7 +113,8 @@ def test_a_run_with_other_options_keeps_and_mentions_the_checkpoint(train_small,
 
 
 def test_a_loss_that_is_not_a_number_stops_the_training(train_small, tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(train.RECIPE, "peak_learning_rate", float("inf"))
+    recipe = RECIPES["default"]._replace(peak_learning_rate=float("inf"))
+    monkeypatch.setitem(RECIPES, "default", recipe)
     assert train_small() == os.EX_SOFTWARE
     assert "the loss became nan at step 2" in capsys.readouterr().err
     assert not list((tmp_path / "out").glob("checkpoint-*.pt"))
@@ -134,10 +138,8 @@ def test_decisions_use_the_held_out_images_and_not_the_test_images(main, monkeyp
 
 
 def test_images_come_in_another_order_in_every_epoch():
-    orders = [
-        torch.cat([chosen for _, chosen in train.batches(256, range(2 * e, 2 * e + 2), 2, 0)])
-        for e in range(2)
-    ]
+    epochs = (dataset.batches(256, range(2 * e, 2 * e + 2), 2, 128, 0) for e in range(2))
+    orders = [torch.cat([chosen for _, chosen in epoch]) for epoch in epochs]
     assert not torch.equal(*orders)
     assert all(sorted(order.tolist()) == list(range(256)) for order in orders)
 

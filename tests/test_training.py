@@ -17,6 +17,11 @@ from drawing import non_digits
 from drawing.synthetic import draw_digits
 from network import build_network
 from PIL import Image
+from recipes import RECIPES, Recipe
+
+
+def new_network():
+    return build_network(RECIPES["default"].channels)
 
 
 def test_the_published_model_describes_itself(model_file):
@@ -28,10 +33,12 @@ def test_the_published_model_describes_itself(model_file):
     metadata = session.get_modelmeta().custom_metadata_map
     assert metadata["dataset"] == "synthetic"
     assert float(metadata["test_accuracy"]) > 0.95
-    parameters = sum(parameter.numel() for parameter in build_network().parameters())
+    parameters = sum(parameter.numel() for parameter in new_network().parameters())
     assert int(metadata["parameters"]) == parameters
     assert len(metadata["model_version"]) == 12
-    assert json.loads(metadata["recipe"])["epochs"] == 1
+    recipe = json.loads(metadata["recipe"])
+    assert (recipe["name"], recipe["epochs"], recipe["seed"]) == ("default", 1, 0)
+    assert {*Recipe._fields} <= {*recipe}
     for name in ("created", "temperature", "ece_before", "ece_after", "torch", "onnxruntime"):
         assert metadata[name], name
     assert str(ROOT).encode() not in model_file.read_bytes(), "no path of this machine inside"
@@ -44,11 +51,11 @@ def test_a_finished_run_leaves_its_results_and_no_checkpoint(model_file):
     for name in plots:
         with Image.open(model_file.parent / name) as image:
             assert image.width > 300, name
-    build_network().load_state_dict(weights(model_file.parent))
+    new_network().load_state_dict(weights(model_file.parent))
 
 
 def test_the_model_file_gives_the_probabilities_of_the_weights(model_file):
-    network = build_network().eval()
+    network = new_network().eval()
     network.load_state_dict(weights(model_file.parent))
     session = onnxruntime.InferenceSession(model_file)
     temperature = float(session.get_modelmeta().custom_metadata_map["temperature"])
@@ -121,7 +128,7 @@ def test_a_model_below_the_floor_is_not_published_and_nothing_is_lost(
 
 
 def test_a_model_that_onnxruntime_answers_differently_is_refused():
-    predictor = publish.Predictor(build_network().eval(), 1.0)
+    predictor = publish.Predictor(new_network().eval(), 1.0)
     model = publish.export(predictor).SerializeToString()
     images, _ = draw_digits(20, seed=0)
     expected = predictor(torch.from_numpy(images)).detach().numpy()
@@ -149,6 +156,7 @@ def test_an_output_folder_that_cannot_be_written_is_found_out_before_training(ma
         (["--seed", "-1"], "-1 is not in the range 0<=x<="),
         (["--min-accuracy", "99"], "99.0 is not in the range 0<=x<=1"),
         (["--dataset", "cifar"], "'cifar' is not one of 'mnist', 'synthetic'"),
+        (["--recipe", "best"], "'best' is not"),
     ],
 )
 def test_a_bad_value_is_refused_as_a_flag_and_as_a_variable(
@@ -171,14 +179,14 @@ def test_a_flag_wins_over_its_variable_and_an_empty_variable_is_ignored(monkeypa
 def test_augmented_digits_stay_pictures_and_all_differ():
     images = torch.from_numpy(np.repeat(draw_digits(1, seed=0)[0], 50, axis=0))
     torch.manual_seed(0)
-    first = augment.augment(images)
+    first = augment.augment(images, RECIPES["default"])
     assert first.shape == (50, 28, 28)
     assert first.dtype == torch.float32
     assert first.min() >= 0
     assert first.max() <= 255
     assert len({picture.numpy().tobytes() for picture in first}) == 50
     torch.manual_seed(0)
-    assert torch.equal(first, augment.augment(images))
+    assert torch.equal(first, augment.augment(images, RECIPES["default"]))
 
 
 def test_the_temperature_undoes_a_known_scale():

@@ -9,33 +9,30 @@ from functools import cache
 
 import torch
 import torch.nn.functional as F
+from recipes import Recipe
 from torch import Tensor
 
-ROTATION = math.radians(15)
-SHEAR = 0.2
-SCALE = 0.12
-SHIFT = 2 / 14  # of half the picture: two pixels
-ELASTIC = 0.8 / 14  # displacement of the control points
+HALF = 14  # pixels: grid_sample's coordinates go from -1 to 1
 ELASTIC_POINTS = 5
-NOISE = 12  # of 255
 
 
-def warp(images: Tensor, strength: float) -> Tensor:
-    """Rotate, shear, scale, shift and bend float images [N, 1, 28, 28], each its own way."""
+def warp(images: Tensor, recipe: Recipe, strength: float) -> Tensor:
+    """Rotate, shear, scale, shift and bend each of the float images [N, 1, 28, 28] at random."""
     count, device = len(images), images.device
 
     def vary(limit: float) -> Tensor:
         return strength * torch.empty(count, device=device).uniform_(-limit, limit)
 
-    angle, shear, x, y = vary(ROTATION), vary(SHEAR), vary(SHIFT), vary(SHIFT)
-    width, height = 1 + vary(SCALE), 1 + vary(SCALE)
+    angle, shear = vary(math.radians(recipe.rotation)), vary(recipe.shear)
+    x, y = vary(recipe.shift / HALF), vary(recipe.shift / HALF)
+    width, height = 1 + vary(recipe.scale), 1 + vary(recipe.scale)
     cos, sin = angle.cos(), angle.sin()
     rows = [cos / width, (shear * cos - sin) / width, x, sin / height, (shear * sin + cos) / height]
     theta = torch.stack([*rows, y], dim=1).view(count, 2, 3)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     points = torch.randn(count, 2, ELASTIC_POINTS, ELASTIC_POINTS, device=device)
     spread = cubic_spread(images.shape[-1]).to(device)
-    bend = strength * ELASTIC * (spread @ points @ spread.T)
+    bend = strength * (recipe.elastic / HALF) * (spread @ points @ spread.T)
     return F.grid_sample(images, grid + bend.permute(0, 2, 3, 1), align_corners=False)
 
 
@@ -62,14 +59,15 @@ def change_strokes(images: Tensor) -> Tensor:
     return torch.lerp(images, changed, torch.rand(len(images), 1, 1, 1, device=images.device))
 
 
-def augment(images: Tensor, strength: float = 1.0) -> Tensor:
+def augment(images: Tensor, recipe: Recipe, strength: float = 1.0) -> Tensor:
     """Distort uint8 images [N, 28, 28]; returns float32 [N, 28, 28] in 0..255.
 
     `strength` scales the distortions of the shape: 0 leaves it as it is.
     """
-    pixels = warp(images.unsqueeze(1).to(torch.float32), strength)
+    pixels = warp(images.unsqueeze(1).to(torch.float32), recipe, strength)
     chosen = torch.randperm(len(images), device=images.device)[: len(images) // 4]
     pixels[chosen] = change_strokes(pixels[chosen])
-    noise = torch.empty(len(images), 1, 1, 1, device=images.device).uniform_(-NOISE, NOISE)
+    noise = torch.empty(len(images), 1, 1, 1, device=images.device)
+    noise.uniform_(-recipe.noise, recipe.noise)
     pixels = pixels + torch.randn_like(pixels) * noise.clamp(min=0)  # half get none
     return pixels.clamp_(0, 255).squeeze(1)

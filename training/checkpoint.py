@@ -11,8 +11,17 @@ import torch
 from files import write_atomically
 from torch import nn
 
-# Everything that decides what the weights become. publish.py and the plots come afterwards.
-SOURCES = ("train.py", "dataset.py", "network.py", "augment.py", "drawing/*.py")
+# All code that decides what the weights become; the recipe is among the options. publish.py and the
+# plots come afterwards.
+SOURCES = (
+    "train.py",
+    "dataset.py",
+    "devices.py",
+    "network.py",
+    "augment.py",
+    "schedule.py",
+    "drawing/*.py",
+)
 
 Build = Callable[[], tuple[nn.Module, torch.optim.Optimizer]]
 

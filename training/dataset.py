@@ -1,5 +1,6 @@
-"""The images: MNIST or drawn digits, split into training, held-out and test images."""
+"""The images: MNIST or drawn digits, split into training, held-out and test images; batches."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -40,3 +41,21 @@ def load(name: str, folder: Path, seed: int) -> Dataset:
         *(test, test_labels),
     )
     return Dataset(*(torch.from_numpy(array.copy()) for array in arrays))
+
+
+def batches(
+    images: int, steps: range, per_epoch: int, batch: int, seed: int
+) -> Iterator[tuple[int, Tensor]]:
+    """Each step and its indices int64 [batch], in an order that is new in every epoch.
+
+    The random numbers are seeded for each step, so that a resumed run draws the same ones.
+    """
+    for epoch in range(steps.start // per_epoch, -(-steps.stop // per_epoch)):
+        order = torch.randperm(
+            images, generator=torch.Generator().manual_seed(seed * 1_000 + epoch)
+        )
+        for place in range(per_epoch):
+            step = epoch * per_epoch + place
+            if step in steps:
+                torch.manual_seed((seed + 1) * 1_000_003 + step)
+                yield step, order[place * batch :][:batch]

@@ -1,4 +1,4 @@
-"""The convolutional network: uint8 pixels in, ten logits out, about 58,000 parameters."""
+"""The convolutional network: normalised pixels in, ten logits out."""
 
 import torch
 from torch import Tensor, nn
@@ -15,18 +15,23 @@ def convolution(inputs: int, outputs: int, size: int = 3, stride: int = 1) -> li
     ]
 
 
-def build_network() -> nn.Sequential:
-    """Float [N, 1, 28, 28] (normalised) to logits [N, 10]; weights as PyTorch initialises them."""
+def build_network(channels: tuple[int, int, int]) -> nn.Sequential:
+    """Float [N, 1, 28, 28] (normalised) to logits [N, 10]; weights as PyTorch initialises them.
+
+    `channels` are the widths of the first layer, of the others at 14x14, and of those at 7x7:
+    (32, 32, 48) makes 58,000 parameters.
+    """
+    first, middle, last = channels
     return nn.Sequential(
-        *convolution(1, 32, size=4, stride=2),  # 14x14 from here on: half the time, as accurate
-        *convolution(32, 32),
-        *convolution(32, 32),
+        *convolution(1, first, size=4, stride=2),  # 14x14 from here on: half the time, as accurate
+        *convolution(first, middle),
+        *convolution(middle, middle),
         nn.MaxPool2d(2),
-        *convolution(32, 48),
-        *convolution(48, 48),
+        *convolution(middle, last),
+        *convolution(last, last),
         nn.MaxPool2d(2),
         nn.Flatten(),
-        nn.Linear(48 * 3 * 3, 10),
+        nn.Linear(last * 3 * 3, 10),
     )
 
 

@@ -10,13 +10,18 @@ import onnx
 from google.protobuf.message import DecodeError
 
 
-def published_dataset(path: Path) -> str | None:
-    """The dataset that a published model was trained on; None if there is no readable model."""
+def published_metadata(path: Path) -> dict[str, str]:
+    """The metadata of a published model; empty if there is no readable model."""
     try:
         model = onnx.load(path)
     except (OSError, DecodeError):
-        return None
-    return {each.key: each.value for each in model.metadata_props}.get("dataset")
+        return {}
+    return {each.key: each.value for each in model.metadata_props}
+
+
+def published_dataset(path: Path) -> str | None:
+    """The dataset that a published model was trained on; None if there is no readable model."""
+    return published_metadata(path).get("dataset")
 
 
 if __name__ == "__main__":

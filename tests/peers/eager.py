@@ -3,6 +3,7 @@
 predict = load_predictor()   predict(data)   # 7
 """
 
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "inference"), str(ROOT / "training")]
 from image import open_image  # noqa: E402
 from network import build_network, normalise  # noqa: E402
+from published import published_metadata  # noqa: E402
 from reading import find_one_digit  # noqa: E402
 
 
@@ -23,8 +25,9 @@ def load_predictor() -> Callable[[bytes], int]:
     The weights are mnist_cnn.pt next to MODEL_PATH.
     """
     torch.set_num_threads(1)
-    network = build_network()
-    path = Path(os.environ["MODEL_PATH"]).with_name("mnist_cnn.pt")
+    path = Path(os.environ["MODEL_PATH"])
+    network = build_network(json.loads(published_metadata(path)["recipe"])["channels"])
+    path = path.with_name("mnist_cnn.pt")
     network.load_state_dict(torch.load(path, weights_only=True))
     network.eval()
 

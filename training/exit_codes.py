@@ -1,0 +1,44 @@
+"""The exit codes of train.py, each with one message on standard error.
+
+The Job's podFailurePolicy depends on them: it retries 69 and 74, and no other error.
+"""
+
+import errno
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from files import locked
+from mnist import DownloadError
+from publish import PublishError
+
+# A full disk, an exceeded quota, a read-only file system, missing permissions.
+NO_RETRY = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+
+
+def run_or_explain(run: Callable[[], None], output_dir: Path) -> int:
+    """Call run() with the lock of the output folder held; returns the exit code."""
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        # Better to fail now than after a minute of training.
+        tempfile.TemporaryFile(dir=output_dir).close()
+    except OSError as error:
+        return fail(os.EX_CANTCREAT, f"cannot write to the output folder: {error}")
+    try:
+        with locked(output_dir / ".lock"):
+            run()
+    except DownloadError as error:
+        return fail(error.exit_code, error)
+    except PublishError as error:
+        return fail(os.EX_SOFTWARE, error)
+    except OSError as error:
+        return fail(os.EX_CANTCREAT if error.errno in NO_RETRY else os.EX_IOERR, error)
+    return os.EX_OK
+
+
+def fail(code: int, problem: object) -> int:
+    """Print what went wrong to standard error and return the exit code."""
+    print(f"train: {problem}", file=sys.stderr)
+    return code
