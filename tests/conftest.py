@@ -28,6 +28,7 @@ from playwright.sync_api import Browser, Page
 ROOT = Path(__file__).resolve().parent.parent
 TRAINING_VARIABLES = {
     *(
+        "CORRECTIONS",
         "DATASET",
         "DATA_DIR",
         "OUTPUT_DIR",

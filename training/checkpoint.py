@@ -16,6 +16,7 @@ from torch import nn
 SOURCES = (
     "train.py",
     "dataset.py",
+    "corrections.py",
     "devices.py",
     "network.py",
     "augment.py",

@@ -7,6 +7,7 @@ MNIST's training archives. A zip file or a folder with the same two files works 
 """
 
 import hashlib
+import json
 import os
 import tarfile
 import zipfile
@@ -19,13 +20,17 @@ import mnist
 import numpy as np
 import torch
 from dataset import Dataset
-from torch import Tensor
+from evaluate import classify
+from publish import PublishError, logits_of
+from published import published_metadata
+from torch import Tensor, nn
 
 NAMES = tuple(mnist.ARCHIVES)[:2]  # the training images and their labels
 MAX_BYTES = 32 << 20  # of an IDX file, compressed or not
 SHARE = 1 / 16  # few corrections are repeated until they are this share of the training images
 HELD_BACK = 4  # one correction in four is not trained on, but shows whether training helped
 MIN_TO_HOLD_BACK = 8  # with fewer corrections, all of them are trained on
+TOLERANCE = 0.002  # how far the held-out accuracy may fall because of corrections
 
 
 class CorrectionsError(Exception):
@@ -159,3 +164,59 @@ def add_to(data: Dataset, corrections: Corrections) -> Dataset:
         train=torch.cat([data.train, corrections.train.repeat(times, 1, 1)]),
         train_labels=torch.cat([data.train_labels, corrections.train_labels.repeat(times)]),
     )
+
+
+class Before(NamedTuple):
+    """What the model that is to be replaced achieves: the held-out accuracy that later models are
+    compared with, and the number of held-back corrections that it reads correctly."""
+
+    accuracy: float
+    right: int
+
+
+def measure_before(model: Path, data: Dataset, corrections: Corrections) -> Before:
+    """Evaluate the published model before it is replaced.
+
+    If it was trained on corrections itself, the accuracy before those counts, so that repeated
+    training cannot lower it step by step.
+    """
+    images = torch.cat([data.held_out, corrections.held_back]).numpy()
+    labels = torch.cat([data.held_out_labels, corrections.held_back_labels]).numpy()
+    right = classify(str(model), images).argmax(axis=1) == labels
+    recorded = json.loads(published_metadata(model).get("corrections", "{}"))
+    accuracy = right[: len(data.held_out)].mean()
+    reference = max(float(accuracy), recorded.get("reference_accuracy", 0))
+    return Before(round(reference, 5), int(right[len(data.held_out) :].sum()))
+
+
+def judge(
+    network: nn.Module, accuracy: float, corrections: Corrections, before: Before
+) -> dict[str, object]:
+    """Report what the training on corrections changed; returns what the model's metadata records.
+
+    `accuracy` is the network's on the held-out images. Raises PublishError if it is more than
+    TOLERANCE below the one before.
+    """
+    images, labels = corrections.held_back, corrections.held_back_labels
+    right = (
+        int((logits_of(network.cpu(), images).argmax(dim=1) == labels).sum()) if len(images) else 0
+    )
+    print(
+        f"held-back corrections read correctly: {before.right} of {len(images)} before, "
+        f"{right} after; held-out accuracy: {before.accuracy:.2%} before, {accuracy:.2%} after",
+        flush=True,
+    )
+    if accuracy < before.accuracy - TOLERANCE:
+        raise PublishError(
+            f"the corrections lower the held-out accuracy from {before.accuracy:.2%} to "
+            f"{accuracy:.2%}, by more than {TOLERANCE:.2%}: nothing published, the checkpoint is "
+            "kept"
+        )
+    return {
+        "count": len(corrections.train) + len(images),
+        "held_back": len(images),
+        "held_back_right_before": before.right,
+        "held_back_right_after": right,
+        "reference_accuracy": before.accuracy,
+        "sha256": corrections.checksum,
+    }

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from corrections import CorrectionsError
 from files import locked
 from mnist import DownloadError
 from publish import PublishError
@@ -31,6 +32,8 @@ def run_or_explain(run: Callable[[], None], output_dir: Path) -> int:
             run()
     except DownloadError as error:
         return fail(error.exit_code, error)
+    except CorrectionsError as error:
+        return fail(os.EX_DATAERR, error)
     except PublishError as error:
         return fail(os.EX_SOFTWARE, error)
     except OSError as error:

@@ -5,9 +5,9 @@
 
 A run that is interrupted leaves a checkpoint, and the same command continues from it.
 
-Exit codes: 0 published, 2 wrong usage, 65 the mirrors have wrong data, 69 no mirror answers, 70 the
-model is not good enough, 73 a file cannot be written (retrying does not help), 74 another file
-error, 128 + N ended by signal N.
+Exit codes: 0 published, 2 wrong usage, 65 wrong data from the mirrors or in the corrections, 69 no
+mirror answers, 70 the model is not good enough, 73 a file cannot be written (retrying does not
+help), 74 another file error, 128 + N ended by signal N.
 """
 
 import signals
@@ -28,10 +28,12 @@ from types import SimpleNamespace
 import checkpoint
 import click
 import command_line
+import corrections
 import dataset
 import torch
 import torch.nn.functional as F
 from augment import augment
+from corrections import Corrections
 from dataset import Dataset, batches
 from devices import bf16_is_fast, choose_device
 from drawing.non_digits import draw_non_digits
@@ -164,16 +166,32 @@ def run(options: SimpleNamespace) -> None:
     protected = not options.replace and published_dataset(model) == "mnist"
     if options.dataset == "synthetic" and protected:
         raise click.UsageError(f"{model} was trained on MNIST: add --replace to replace it")
-    device = choose_device()
     data = dataset.load(options.dataset, options.data_dir, options.seed)
-    where = f"{device.type}, {torch.get_num_threads()} threads"
-    print(f"training on {len(data.train)} {options.dataset} images ({where})", flush=True)
+    found = corrections.load(options.corrections, options.data_dir / "corrections")
+    if found and published_dataset(model) != options.dataset:
+        print("there is no model to compare with: training one without the corrections first")
+        train_and_publish(data, options, None)
+    train_and_publish(data, options, found)
+
+
+def train_and_publish(data: Dataset, options: SimpleNamespace, found: Corrections | None) -> None:
+    """Train, publish and plot, with corrections or without; raises PublishError, OSError."""
+    output_dir = options.output_dir
     chosen = {"name": options.recipe_name, "dataset": options.dataset, "seed": options.seed}
     chosen |= options.recipe._asdict()
+    if found:
+        before = corrections.measure_before(output_dir / "model.onnx", data, found)
+        data, chosen["corrections"] = corrections.add_to(data, found), found.checksum
+    device = choose_device()
+    where = f"{device.type}, {torch.get_num_threads()} threads"
+    print(f"training on {len(data.train)} {options.dataset} images ({where})", flush=True)
     path = checkpoint.path_of(output_dir, checkpoint.run_id(chosen))
     checkpoint.report_others(output_dir, path)
     network, history = train(data, options, device, path)
     facts = {"dataset": options.dataset, "recipe": chosen, "trained_on": where}
+    if found:
+        accuracy = history[-1]["held_out_accuracy"]
+        facts["corrections"] = corrections.judge(network, accuracy, found, before)
     probabilities = publish(network, data, output_dir, options.min_accuracy, facts)
     path.unlink()
     from plots import plot_run  # matplotlib takes a second to import
