@@ -2,7 +2,7 @@
 # kubectl and Helm. Settings: PORT (5000), MNIST_MIRROR, TORCH_INDEX (see training/install.sh).
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: run test testing-images bench evaluate fuzz images cluster cluster-down e2e clean
+.PHONY: run test testing-images bench evaluate fuzz soak images cluster cluster-down e2e clean
 
 run: .venv/run
 	@scripts/run.sh
@@ -26,6 +26,9 @@ bench: .venv/test
 fuzz: .venv/test
 	$(BIN)/python tests/fuzz.py --count 100000
 	$(BIN)/python tests/soak.py --replacements 1000 --requests 200000
+
+soak: .venv/test
+	OMP_NUM_THREADS=1 $(BIN)/python tests/soak_training.py --kills 30
 
 images:
 	BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build -t mnist:train $(DOCKER_BUILD_ARGS) training

@@ -20,10 +20,10 @@ import numpy as np
 import pytest
 import torch
 import train
-from drawing.synthetic import draw_digits
 from gunicorn_server import Server, running, running_one_worker
 from pen import chromium, find_chromium
 from playwright.sync_api import Browser, Page
+from small_training import small_data
 
 ROOT = Path(__file__).resolve().parent.parent
 TRAINING_VARIABLES = {
@@ -80,12 +80,6 @@ def main(monkeypatch) -> Callable[..., int]:
         return exited.value.code
 
     return run
-
-
-def small_data(*_args) -> dataset.Dataset:
-    """1,280 digits to train on, which is five batches, and a few to test."""
-    parts = [draw_digits(count, seed) for seed, count in enumerate((1280, 200, 200))]
-    return dataset.Dataset(*(torch.from_numpy(array) for pair in parts for array in pair))
 
 
 @pytest.fixture
