@@ -68,7 +68,7 @@ def test_the_training_manifests_differ_only_in_what_their_headers_state():
     differences = {
         "train-pod-affinity.yaml": {"affinity"},
         "train-pod-affinity-mount.yaml": {"affinity", "fsGroup", "volume"},
-        "train-job.yaml": {"affinity", "fsGroup", "volume", "deadline"},
+        "train-job.yaml": {"affinity", "fsGroup", "volume", "deadline", "corrections"},
     }
     assert {*by_name} == {*differences}
     for name, (path, pod) in by_name.items():
@@ -87,19 +87,33 @@ def test_the_training_manifests_differ_only_in_what_their_headers_state():
             found.add("deadline")
             (job,) = documents(path)
             pod["activeDeadlineSeconds"] = job["spec"]["activeDeadlineSeconds"]
+        if pod["volumes"][-1]["name"] == "corrections":
+            found.add("corrections")
+            pod["volumes"].pop()
+            pod["containers"][0]["volumeMounts"].pop()
         assert pod == plain
         assert found == differences[name]
         stated = re.search(r"# Differences from train-pod\.yaml: (.*)\n", path.read_text())[1]
-        assert {
-            word for word in ("affinity", "fsGroup", "volume", "deadline") if word in stated
-        } == found
+        words = ("affinity", "fsGroup", "volume", "deadline", "corrections")
+        assert {word for word in words if word in stated} == found
 
 
 def test_training_can_write_where_its_image_wants_to_and_nowhere_else():
     text = dockerfile("mnist:train")
     wanted = {variable(text, "OUTPUT_DIR"), variable(text, "DATA_DIR"), "/tmp"}
     for _, pod in TRAINING:
-        assert {mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]} == wanted
+        mounts = pod["containers"][0]["volumeMounts"]
+        assert {each["mountPath"] for each in mounts if not each.get("readOnly")} == wanted
+
+
+def test_the_job_mounts_corrections_where_training_looks_for_them():
+    data_dir = variable(dockerfile("mnist:train"), "DATA_DIR")
+    (pod,) = (pod for path, pod in TRAINING if path.name == "train-job.yaml")
+    paths = [mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]]
+    assert f"{data_dir}/corrections" in paths
+    assert f"kubectl create configmap {pod['volumes'][-1]['configMap']['name']} " in (
+        ROOT / "docs" / "corrections.md"
+    ).read_text(encoding="utf-8")
 
 
 def test_the_server_reads_the_model_where_training_publishes_it_and_cannot_write_there():
