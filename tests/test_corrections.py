@@ -248,5 +248,5 @@ def test_repeated_training_on_corrections_cannot_lower_the_accuracy_step_by_step
     onnx.helper.set_model_props(model, {"corrections": '{"reference_accuracy": 0.9876}'})
     onnx.save(model, tmp_path / "model.onnx")
     found = corrections.load([save_tar(tmp_path / "a.tar")], tmp_path / "none")
-    before = corrections.measure_before(tmp_path / "model.onnx", small_data(), found)
+    before = corrections.measure_before(tmp_path, small_data(), found)
     assert before.accuracy == 0.9876

@@ -11,10 +11,10 @@ import checkpoint
 import dataset
 import files
 import onnx
+import optimization
 import publish
 import pytest
 import torch
-import train
 from conftest import ROOT, same, start_training
 from published import published_dataset
 from recipes import RECIPES
@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 
 
 def build():
-    return train.build(RECIPES["default"], 0, CPU)
+    return optimization.build(RECIPES["default"], 0, CPU)
 
 
 def saved_state(tmp_path):
@@ -97,8 +97,8 @@ def test_the_identity_of_a_run_depends_on_options_code_and_torch(change, monkeyp
 def test_every_module_that_decides_the_weights_is_part_of_the_identity():
     modules = {path.name for path in (ROOT / "training").glob("*.py")}
     files_and_results = {"checkpoint.py", "evaluate.py", "files.py", "plots.py", "publish.py"}
-    no_effect = {"exit_codes.py", "mnist.py", "progress.py", "published.py", "signals.py"}
-    no_effect |= {"testing_images.py"}
+    no_effect = {"exit_codes.py", "mnist.py", "neighbours.py", "progress.py", "published.py"}
+    no_effect |= {"signals.py", "testing_images.py", "threads.py"}
     among_the_options = {"command_line.py", "recipes.py"}
     sources = {name for name in checkpoint.SOURCES if "/" not in name}
     assert modules - files_and_results - no_effect - among_the_options == sources

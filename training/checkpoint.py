@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from distributed import rank
 from files import write_atomically
 from torch import nn
 
@@ -18,9 +19,10 @@ SOURCES = (
     "dataset.py",
     "corrections.py",
     "devices.py",
+    "distributed.py",
     "network.py",
     "augment.py",
-    "schedule.py",
+    "optimization.py",
     "drawing/*.py",
 )
 
@@ -45,7 +47,12 @@ def path_of(folder: Path, run: str) -> Path:
 def save(
     path: Path, step: int, network: nn.Module, optimizer: torch.optim.Optimizer, history: list[dict]
 ) -> None:
-    """Store the state after `step` steps, and the metrics of the epochs so far; raises OSError."""
+    """Store the state after `step` steps, and the metrics of the epochs so far; raises OSError.
+
+    Only rank 0 does so: the state is the same in all ranks.
+    """
+    if rank() > 0:
+        return
     buffer = io.BytesIO()
     state = {"step": step, "network": network.state_dict(), "optimizer": optimizer.state_dict()}
     torch.save({**state, "history": history}, buffer)
@@ -65,7 +72,9 @@ def resume(
             state = torch.load(path, map_location="cpu", weights_only=True)
             network.load_state_dict(state["network"])
             optimizer.load_state_dict(state["optimizer"])
-            return network, optimizer, int(state["step"]), list(state["history"])
+            step, history = int(state["step"]), list(state["history"])
+            print(f"resuming from {path} after step {step}", flush=True)
+            return network, optimizer, step, history
         except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError):
             print(f"{path} cannot be used: training from the start", flush=True)
     # load_state_dict may have modified part of the first network before it failed.

@@ -174,12 +174,13 @@ class Before(NamedTuple):
     right: int
 
 
-def measure_before(model: Path, data: Dataset, corrections: Corrections) -> Before:
-    """Evaluate the published model before it is replaced.
+def measure_before(folder: Path, data: Dataset, corrections: Corrections) -> Before:
+    """Evaluate the model.onnx in `folder` before it is replaced.
 
     If it was trained on corrections itself, the accuracy before those counts, so that repeated
     training cannot lower it step by step.
     """
+    model = folder / "model.onnx"
     images = torch.cat([data.held_out, corrections.held_back]).numpy()
     labels = torch.cat([data.held_out_labels, corrections.held_back_labels]).numpy()
     right = classify(str(model), images).argmax(axis=1) == labels
@@ -190,13 +191,14 @@ def measure_before(model: Path, data: Dataset, corrections: Corrections) -> Befo
 
 
 def judge(
-    network: nn.Module, accuracy: float, corrections: Corrections, before: Before
+    network: nn.Module, history: list[dict], corrections: Corrections, before: Before
 ) -> dict[str, object]:
     """Report what the training on corrections changed; returns what the model's metadata records.
 
-    `accuracy` is the network's on the held-out images. Raises PublishError if it is more than
-    TOLERANCE below the one before.
+    `history` has the metrics of the training. Raises PublishError if the held-out accuracy is more
+    than TOLERANCE below the one before.
     """
+    accuracy = history[-1]["held_out_accuracy"]
     images, labels = corrections.held_back, corrections.held_back_labels
     right = (
         int((logits_of(network.cpu(), images).argmax(dim=1) == labels).sum()) if len(images) else 0

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import mnist
 import torch
+from distributed import rank, ranks
 from drawing.synthetic import draw_digits
 from torch import Tensor
 
@@ -46,7 +47,7 @@ def load(name: str, folder: Path, seed: int) -> Dataset:
 def batches(
     images: int, steps: range, per_epoch: int, batch: int, seed: int
 ) -> Iterator[tuple[int, Tensor]]:
-    """Each step and its indices int64 [batch], in an order that is new in every epoch.
+    """Each step and this rank's share of its indices int64 [batch], in a new order in every epoch.
 
     The random numbers are seeded for each step, so that a resumed run draws the same ones.
     """
@@ -57,5 +58,5 @@ def batches(
         for place in range(per_epoch):
             step = epoch * per_epoch + place
             if step in steps:
-                torch.manual_seed((seed + 1) * 1_000_003 + step)
-                yield step, order[place * batch :][:batch]
+                torch.manual_seed((seed + 1) * 1_000_003 + step + (rank() << 52))
+                yield step, order[place * batch :][:batch][rank() :: ranks()]

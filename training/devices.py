@@ -1,11 +1,17 @@
 """The device that trains, and what it is good at."""
 
+import os
+
 import torch
 
 
 def choose_device() -> torch.device:
-    """The first GPU, or the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The GPU for this process, or the CPU."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    torch.cuda.set_device(device)
+    return device
 
 
 def bf16_is_fast(device: torch.device) -> bool:

@@ -4,6 +4,7 @@ import json
 import sys
 from types import SimpleNamespace
 
+from distributed import rank
 from files import write_atomically
 from tqdm import tqdm
 
@@ -19,7 +20,12 @@ def record(
     seconds: float,
     options: SimpleNamespace,
 ) -> None:
-    """Add an epoch's metrics to the history, print them, write metrics.jsonl; raises OSError."""
+    """Add an epoch's metrics to the history, print them, write metrics.jsonl; raises OSError.
+
+    Only rank 0 does so.
+    """
+    if rank() > 0:
+        return
     names = ("epoch", "held_out_accuracy", "loss", "learning_rate")
     metrics = {name: round(value, 5) for name, value in zip(names, values, strict=True)}
     history.append({**metrics, "seconds": round(seconds, 1)})

@@ -12,13 +12,15 @@ import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 
+import click
 import numpy as np
 import onnx
 import torch
 from dataset import Dataset
 from evaluate import classify, expected_calibration_error, fit_temperature, onnxruntime
-from files import publish_together
+from files import finish_publishing, publish_together, remove_temporary_files
 from network import normalise
+from published import published_dataset
 from torch import Tensor, nn
 
 TOLERANCE = 1e-4  # between PyTorch's and onnxruntime's probabilities
@@ -98,6 +100,18 @@ def describe(model: onnx.ModelProto, predictor: Predictor, facts: dict[str, obje
     onnx.helper.set_model_props(model, texts)
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString()
+
+
+def prepare_folder(folder: Path, dataset: str, replace: bool) -> None:
+    """Tidy the output folder before a run; raises OSError.
+
+    Raises UsageError if synthetic digits must not replace the folder's model, which is of MNIST.
+    """
+    remove_temporary_files(folder)
+    finish_publishing(folder)
+    model = folder / "model.onnx"
+    if dataset == "synthetic" and not replace and published_dataset(model) == "mnist":
+        raise click.UsageError(f"{model} was trained on MNIST: add --replace to replace it")
 
 
 @torch.no_grad()
