@@ -117,6 +117,7 @@ def soak(kills: int, folder: Path) -> tuple[Counter, Counter, list[str]]:
         version, weights, durations = runs[seed]
         outcome = train_and_kill(shared, seed, durations)
         happened[outcome] += 1
+        print(outcome, flush=True)
         if outcome.startswith("exit code"):
             wrong.append(outcome)
         if outcome == "finished":

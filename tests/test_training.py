@@ -176,6 +176,13 @@ def test_a_flag_wins_over_its_variable_and_an_empty_variable_is_ignored(monkeypa
     assert (options["epochs"], options["seed"], options["min_accuracy"]) == (3, 0, None)
 
 
+def test_the_default_folders_do_not_depend_on_the_current_one(monkeypatch):
+    monkeypatch.chdir(ROOT / "training")
+    options = train.main.make_context("train.py", []).params
+    folders = (ROOT / "data" / "mnist", ROOT / "artifacts")
+    assert (options["data_dir"], options["output_dir"]) == folders
+
+
 def test_augmented_digits_stay_pictures_and_all_differ():
     images = torch.from_numpy(np.repeat(draw_digits(1, seed=0)[0], 50, axis=0))
     torch.manual_seed(0)
