@@ -26,6 +26,7 @@ from playwright.sync_api import Browser, Page
 from small_training import small_data
 
 ROOT = Path(__file__).resolve().parent.parent
+TRAIN = ROOT / "training" / "train.py"
 TRAINING_VARIABLES = {
     *(
         "CORRECTIONS",
@@ -48,11 +49,11 @@ def idx(array: np.ndarray) -> bytes:
     return gzip.compress(header + array.astype(np.uint8).tobytes(), mtime=0)
 
 
-def start_training(folder: Path, *flags: str) -> subprocess.Popen:
+def start_training(folder: Path, *flags: str, script: Path = TRAIN) -> subprocess.Popen:
     """train.py into `folder`, in a process of its own, with nothing set from outside."""
     inherited = {name: text for name, text in os.environ.items() if name not in TRAINING_VARIABLES}
     return subprocess.Popen(
-        [sys.executable, ROOT / "training" / "train.py", "--output-dir", folder, *flags],
+        [sys.executable, script, "--output-dir", folder, *flags],
         env={**inherited, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -11,6 +11,7 @@ happened, and exits with 1 if something else was found.
 import argparse
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -92,8 +93,10 @@ def train_and_kill(folder: Path, seed: int, durations: tuple[float, float]) -> s
     output = process.communicate()[0]
     if process.returncode == 0:
         return "finished"
-    expected = -number if number == signal.SIGKILL else 128 + number
-    if process.returncode != expected:
+    expected = {-number} if number == signal.SIGKILL else {128 + number}
+    if during_start:
+        expected.add(-number)  # Python itself has not started yet
+    if process.returncode not in expected:
         return f"exit code {process.returncode} after {number.name}:\n{output}"
     return f"{number.name} {'while starting' if during_start else 'while training or publishing'}"
 
@@ -105,8 +108,7 @@ def soak(kills: int, folder: Path) -> tuple[Counter, Counter, list[str]]:
         (folder / str(seed)).mkdir()
         runs[seed] = train_uninterrupted(folder / str(seed), seed)
     shared = folder / "shared"
-    shared.mkdir()
-    train_uninterrupted(shared, SEEDS[0])
+    shutil.copytree(folder / str(SEEDS[0]), shared)
     happened, seen, wrong = Counter(), Counter(), []
     stopped = threading.Event()
     reader = threading.Thread(target=read_until, args=(stopped, shared / "model.onnx", seen))
