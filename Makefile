@@ -2,7 +2,8 @@
 # kubectl and Helm. Settings: PORT (5000), MNIST_MIRROR, TORCH_INDEX (see training/install.sh).
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: run test testing-images bench evaluate fuzz images requirements cluster cluster-down e2e clean
+.PHONY: run test testing-images bench evaluate model-card fuzz soak images requirements cluster
+.PHONY: cluster-down e2e clean
 
 run: .venv/run
 	@scripts/run.sh
@@ -19,6 +20,10 @@ testing-images: .venv/run
 evaluate: .venv/run
 	$(BIN)/python training/evaluate.py $(or $(MODEL),artifacts/model.onnx) $(FOLDER) --plots artifacts
 
+# Figures and plots of docs/model-card.md, for a model of a run of train.py.
+model-card: .venv/run
+	$(BIN)/python training/model_card.py $(or $(MODEL),artifacts/model.onnx)
+
 bench: .venv/test
 	$(if $(BENCH_PEERS),$(BIN)/pip install --quiet --requirement tests/peers/requirements.txt)
 	$(BIN)/python tests/bench.py
@@ -26,6 +31,9 @@ bench: .venv/test
 fuzz: .venv/test
 	$(BIN)/python tests/fuzz.py --count 100000
 	$(BIN)/python tests/soak.py --replacements 1000 --requests 200000
+
+soak: .venv/test
+	OMP_NUM_THREADS=1 $(BIN)/python tests/soak_training.py --kills 30
 
 images:
 	BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build -t mnist:train $(DOCKER_BUILD_ARGS) training

@@ -20,15 +20,17 @@ import numpy as np
 import pytest
 import torch
 import train
-from drawing.synthetic import draw_digits
 from gunicorn_server import Server, running, running_one_worker
 from pen import chromium, find_chromium
 from playwright.sync_api import Browser, Page
+from small_training import small_data
 from tiny_model import write_model
 
 ROOT = Path(__file__).resolve().parent.parent
+TRAIN = ROOT / "training" / "train.py"
 TRAINING_VARIABLES = {
     *(
+        "CORRECTIONS",
         "DATASET",
         "DATA_DIR",
         "OUTPUT_DIR",
@@ -48,11 +50,11 @@ def idx(array: np.ndarray) -> bytes:
     return gzip.compress(header + array.astype(np.uint8).tobytes(), mtime=0)
 
 
-def start_training(folder: Path, *flags: str) -> subprocess.Popen:
+def start_training(folder: Path, *flags: str, script: Path = TRAIN) -> subprocess.Popen:
     """train.py into `folder`, in a process of its own, with nothing set from outside."""
     inherited = {name: text for name, text in os.environ.items() if name not in TRAINING_VARIABLES}
     return subprocess.Popen(
-        [sys.executable, ROOT / "training" / "train.py", "--output-dir", folder, *flags],
+        [sys.executable, script, "--output-dir", folder, *flags],
         env={**inherited, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -80,12 +82,6 @@ def main(monkeypatch) -> Callable[..., int]:
         return exited.value.code
 
     return run
-
-
-def small_data(*_args) -> dataset.Dataset:
-    """1,280 digits to train on, which is five batches, and a few to test."""
-    parts = [draw_digits(count, seed) for seed, count in enumerate((1280, 200, 200))]
-    return dataset.Dataset(*(torch.from_numpy(array) for pair in parts for array in pair))
 
 
 @pytest.fixture

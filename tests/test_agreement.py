@@ -122,7 +122,7 @@ def test_the_training_manifests_differ_only_in_what_their_headers_state():
     differences = {
         "train-pod-affinity.yaml": {"affinity"},
         "train-pod-affinity-mount.yaml": {"affinity", "fsGroup", "volume"},
-        "train-job.yaml": {"affinity", "fsGroup", "volume", "deadline"},
+        "train-job.yaml": {"affinity", "fsGroup", "volume", "deadline", "corrections"},
         "train-pod-gpu.yaml": {"GPU", "shm"},
     }
     assert {*by_name} == {*differences}
@@ -148,17 +148,14 @@ def test_the_training_manifests_differ_only_in_what_their_headers_state():
         ]
         if gpus == [1, 1]:
             found.add("GPU")
-        if pod["volumes"][-1]["name"] == "shm":
-            found.add("shm")
+        if (last := pod["volumes"][-1]["name"]) in ("shm", "corrections"):
+            found.add(last)
             del pod["volumes"][-1], container["volumeMounts"][-1]
         assert pod == plain
         assert found == differences[name]
         stated = re.search(r"# Differences from train-pod\.yaml: (.*)\n", path.read_text())[1]
-        assert {
-            word
-            for word in ("affinity", "fsGroup", "volume", "deadline", "GPU", "shm")
-            if word in stated
-        } == found
+        words = ("affinity", "fsGroup", "volume", "deadline", "GPU", "shm", "corrections")
+        assert {word for word in words if word in stated} == found
 
 
 def test_the_quota_counts_the_training_pods_and_not_the_job():
@@ -173,8 +170,19 @@ def test_training_can_write_where_its_image_wants_to_and_nowhere_else():
     text = dockerfile("mnist:train")
     wanted = {variable(text, "OUTPUT_DIR"), variable(text, "DATA_DIR"), "/tmp"}
     for _, pod in TRAINING:
-        mounted = {mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
-        assert mounted - {"/dev/shm"} == wanted
+        mounts = pod["containers"][0]["volumeMounts"]
+        writable = {each["mountPath"] for each in mounts if not each.get("readOnly")}
+        assert writable - {"/dev/shm"} == wanted
+
+
+def test_the_job_mounts_corrections_where_training_looks_for_them():
+    data_dir = variable(dockerfile("mnist:train"), "DATA_DIR")
+    (pod,) = (pod for path, pod in TRAINING if path.name == "train-job.yaml")
+    paths = [mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]]
+    assert f"{data_dir}/corrections" in paths
+    assert f"kubectl create configmap {pod['volumes'][-1]['configMap']['name']} " in (
+        ROOT / "docs" / "corrections.md"
+    ).read_text(encoding="utf-8")
 
 
 def test_the_server_reads_the_model_where_training_publishes_it_and_cannot_write_there():

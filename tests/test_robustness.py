@@ -15,9 +15,10 @@ import optimization
 import publish
 import pytest
 import torch
-from conftest import ROOT, same, small_data, start_training
+from conftest import ROOT, same, start_training
 from published import published_dataset
 from recipes import RECIPES
+from small_training import small_data
 from tiny_model import model_bytes
 
 CPU = torch.device("cpu")

@@ -1,4 +1,6 @@
-"""make run's decisions: which model it trains, replaces and serves. Runs the real scripts/run.sh.
+"""make run's decisions: what it installs, and which model it trains, replaces and serves.
+
+Runs the real Makefile, scripts/run.sh and training/install.sh.
 
 Training and serving take minutes, so small programs stand in for them and record how they are
 called; train.py's exit codes are tested in test_training.py and test_download.py.
@@ -92,3 +94,60 @@ def test_a_model_of_synthetic_digits_is_kept_if_it_was_asked_for(run):
 def test_the_output_folder_is_the_one_that_is_served(run, tmp_path):
     folder = str(tmp_path / "elsewhere")
     assert run("0 0", OUTPUT_DIR=folder) == (0, ["train", f"serve {folder}/model.onnx"])
+
+
+PYTHON = """#!/bin/sh
+case $1 in
+-m) mkdir -p .venv/bin && printf '#!/bin/sh\\n' > .venv/bin/pip && chmod +x .venv/bin/pip ;;
+esac
+"""
+
+
+def test_packages_are_installed_again_when_torch_index_changes(tmp_path):
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for folder in ("training", "inference"):
+        (tmp_path / folder).mkdir()
+        for path in (ROOT / folder).glob("*.txt"):
+            shutil.copy(path, tmp_path / folder)
+    install = tmp_path / "training" / "install.sh"
+    install.write_text('echo "install from [${TORCH_INDEX-default}]"\n')
+    python = tmp_path / "python"
+    python.write_text(PYTHON)
+    python.chmod(0o755)
+
+    def make(**environment):
+        inherited = {name: text for name, text in os.environ.items() if name != "TORCH_INDEX"}
+        command = ["make", "--no-print-directory", ".venv/run", f"PYTHON={python}"]
+        process = subprocess.run(
+            command, cwd=tmp_path, env=inherited | environment, capture_output=True, text=True
+        )
+        assert process.returncode == 0, process.stderr
+        return [line for line in process.stdout.splitlines() if line.startswith("install from")]
+
+    assert make() == ["install from [default]"]
+    assert make() == []
+    assert make(TORCH_INDEX="") == ["install from []"]
+    assert make(TORCH_INDEX="") == []
+
+
+PIP = """#!/bin/sh
+echo "$*"
+[ "$1" != freeze ] || echo "torch==2.15.0+cpu"
+"""
+
+
+@pytest.mark.parametrize(("index", "removed"), [("", True), ("http://127.0.0.1/cpu", False)])
+def test_an_installed_cpu_build_is_removed_if_the_cuda_build_is_wanted(index, removed, tmp_path):
+    pip = tmp_path / "pip"
+    pip.write_text(PIP)
+    pip.chmod(0o755)
+    process = subprocess.run(
+        ["sh", ROOT / "training" / "install.sh", pip],
+        env=os.environ | {"TORCH_INDEX": index},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lines = process.stdout.splitlines()
+    assert ("uninstall --quiet --yes torch" in lines) is removed
+    assert any(index in line for line in lines if line.startswith("install")), lines

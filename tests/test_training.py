@@ -12,12 +12,14 @@ import publish
 import pytest
 import torch
 import train
-from conftest import ROOT, same, start_training, trained, weights
+from conftest import ROOT, same, start_training, weights
 from drawing import non_digits
 from drawing.synthetic import draw_digits
 from network import build_network
 from PIL import Image
 from recipes import RECIPES, Recipe
+
+SMALL_TRAINING = ROOT / "tests" / "small_training.py"
 
 
 def new_network():
@@ -83,11 +85,13 @@ def test_what_is_no_digit_seldom_gets_99_percent_confidence(model_file):
     assert (digits > 0.99).mean() > 0.8
 
 
-def test_a_run_ended_by_sigterm_resumes_and_ends_with_the_weights_of_an_uninterrupted_one(tmp_path):
-    flags = ("--dataset", "synthetic", "--epochs", "2")
-    expected = trained(tmp_path / "whole", *flags)
+def test_a_run_ended_by_sigterm_resumes_and_ends_with_the_weights_of_an_uninterrupted_one(
+    train_small, tmp_path
+):
+    flags = ("--epochs", "8", "--min-accuracy", "0")
+    assert train_small(*flags) == 0
     folder = tmp_path / "interrupted"
-    process = start_training(folder, *flags)
+    process = start_training(folder, *flags, script=SMALL_TRAINING)
     while not process.stdout.readline().startswith("epoch 1/"):
         assert process.poll() is None
     process.send_signal(signal.SIGTERM)
@@ -95,13 +99,13 @@ def test_a_run_ended_by_sigterm_resumes_and_ends_with_the_weights_of_an_uninterr
     assert process.returncode == 128 + signal.SIGTERM, output
     assert "run the same command to resume" in output
     assert len(list(folder.glob("checkpoint-*.pt"))) == 1
-    resumed = start_training(folder, *flags)
+    resumed = start_training(folder, *flags, script=SMALL_TRAINING)
     output = resumed.communicate(timeout=300)[0]
     assert resumed.returncode == 0, output
     assert "resuming from" in output
-    assert same(weights(folder), weights(expected.parent))
+    assert same(weights(folder), weights(tmp_path / "out"))
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert [line["epoch"] for line in lines] == [1, 2]
+    assert [line["epoch"] for line in lines] == list(range(1, 9))
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(train_small, tmp_path):
@@ -174,6 +178,13 @@ def test_a_flag_wins_over_its_variable_and_an_empty_variable_is_ignored(monkeypa
     monkeypatch.setenv("SEED", "")
     options = train.main.make_context("train.py", ["--epochs", "3"]).params
     assert (options["epochs"], options["seed"], options["min_accuracy"]) == (3, 0, None)
+
+
+def test_the_default_folders_do_not_depend_on_the_current_one(monkeypatch):
+    monkeypatch.chdir(ROOT / "training")
+    options = train.main.make_context("train.py", []).params
+    folders = (ROOT / "data" / "mnist", ROOT / "artifacts")
+    assert (options["data_dir"], options["output_dir"]) == folders
 
 
 def test_augmented_digits_stay_pictures_and_all_differ():

@@ -17,6 +17,7 @@ from torch import nn
 SOURCES = (
     "train.py",
     "dataset.py",
+    "corrections.py",
     "devices.py",
     "distributed.py",
     "network.py",

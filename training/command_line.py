@@ -20,6 +20,14 @@ OPTIONS = (
     setting("--data-dir", envvar="DATA_DIR", type=folder, default=ROOT / "data" / "mnist"),
     setting("--output-dir", envvar="OUTPUT_DIR", type=folder, default=ROOT / "artifacts"),
     setting(
+        "--corrections",
+        envvar="CORRECTIONS",
+        type=click.Path(exists=True, path_type=Path),
+        multiple=True,
+        help="corrections from the page: a tar file, a zip file or a folder; can be repeated. "
+        "Those in DATA_DIR/corrections are always used",
+    ),
+    setting(
         "--epochs",
         envvar="EPOCHS",
         type=click.IntRange(min=1),

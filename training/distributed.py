@@ -141,6 +141,14 @@ def start_together(
     return state[1]
 
 
+def from_rank_0(value: object) -> object:
+    """Rank 0's value, on all ranks."""
+    content = [value]
+    if ranks() > 1:
+        dist.broadcast_object_list(content)
+    return content[0]
+
+
 def parallel(network: nn.Module) -> nn.Module:
     """The network to call in training: its gradients become their mean over the ranks."""
     if ranks() == 1:

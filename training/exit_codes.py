@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 import torch
+from corrections import CorrectionsError
 from distributed import RanksLost, end_all, joined, rank
 from files import locked
 from mnist import DownloadError
@@ -53,6 +54,8 @@ def explained(run: Callable[[], None]) -> int:
         return error.exit_code
     except DownloadError as error:
         return fail(error.exit_code, error)
+    except CorrectionsError as error:
+        return fail(os.EX_DATAERR, error)
     except PublishError as error:
         return fail(os.EX_SOFTWARE, error)
     except OSError as error:

@@ -1,14 +1,15 @@
-"""Real MNIST: the four official archives, found on disk or downloaded from a list of mirrors.
+"""MNIST: the four official archives, read from a folder or downloaded from a list of mirrors.
 
     python mnist.py data/mnist      # download and check only
 
 MNIST_MIRROR (a base URL, or several separated by commas) is tried before the public mirrors.
-Archives that are in the folder already are checked and reused, without any network.
+Archives that are in the folder already are checked and used without a network.
 """
 
 import gzip
 import hashlib
 import http.client
+import math
 import os
 import ssl
 import sys
@@ -33,7 +34,7 @@ PUBLIC_MIRRORS = (
 ATTEMPTS = 3
 BACKOFF_SECONDS = 0.5  # doubled after every attempt
 READ_TIMEOUT_SECONDS = 15
-ARCHIVE_TIMEOUT_SECONDS = 300  # a mirror that drips a byte at a time is given up as well
+ARCHIVE_TIMEOUT_SECONDS = 300  # also limits mirrors that send slowly but steadily
 MAX_ARCHIVE_BYTES = 32 << 20
 
 
@@ -62,7 +63,7 @@ def md5(content: bytes) -> str:
 
 
 def download(url: str) -> bytes:
-    """The body of one answer; raises OSError or http.client.HTTPException when it is not whole."""
+    """The body of a response; raises OSError or http.client.HTTPException if it is incomplete."""
     request = urllib.request.Request(url, headers={"User-Agent": "mnist-train/1"})
     deadline = time.monotonic() + ARCHIVE_TIMEOUT_SECONDS
     body = bytearray()
@@ -93,7 +94,7 @@ def check(body: bytes, expected_md5: str) -> None:
 
 
 def fetch(url: str, expected_md5: str) -> bytes:
-    """One archive from one mirror, tried again after what may pass; raises DownloadError."""
+    """One archive from one mirror, retried after temporary errors; raises DownloadError."""
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(BACKOFF_SECONDS * 2 ** (attempt - 1))
@@ -157,16 +158,29 @@ def ensure_archives(folder: Path) -> None:
             bases.sort(key=lambda other: other != base)
 
 
+def parse_idx(content: bytes) -> np.ndarray:
+    """An IDX file of unsigned bytes (LeCun, Cortes, Burges: the MNIST database) as an array.
+
+    Raises ValueError if it is anything else, or if its size does not fit its header.
+    """
+    dimensions = content[3] if len(content) > 3 else 0
+    start = 4 + 4 * dimensions
+    if content[:3] != b"\0\0\x08" or len(content) < start:
+        raise ValueError("not an IDX file of unsigned bytes")
+    shape = [int(length) for length in np.frombuffer(content, ">u4", dimensions, offset=4)]
+    if math.prod(shape) != len(content) - start:
+        raise ValueError(f"an IDX file of shape {shape} with {len(content) - start} bytes")
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+
+
 def read_idx(path: Path) -> np.ndarray:
-    """An IDX archive of unsigned bytes (LeCun, Cortes, Burges: the MNIST database) as an array."""
-    content = gzip.decompress(path.read_bytes())
-    dimensions = content[3]
-    shape = np.frombuffer(content, ">u4", dimensions, offset=4)
-    return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+    """A gzipped IDX file as an array."""
+    return parse_idx(gzip.decompress(path.read_bytes()))
 
 
 def load(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Train images uint8 [60000, 28, 28], labels int64 [60000], test images and labels likewise."""
+    """Training images uint8 [60000, 28, 28] and labels int64 [60000], then 10,000 test images and
+    their labels. Raises DownloadError or OSError."""
     ensure_archives(folder)
     arrays = [read_idx(folder / name) for name in ARCHIVES]
     return arrays[0], arrays[1].astype(np.int64), arrays[2], arrays[3].astype(np.int64)

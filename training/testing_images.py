@@ -2,8 +2,8 @@
 
     python training/testing_images.py [DATA_DIR] [TARGET]      # data/mnist, data/testing
 
-INDEX is the place in the test set, from 0. The archives are found or downloaded as for train.py,
-with its exit codes.
+INDEX is the position in the test set, from 0. The archives are found or downloaded as for train.py,
+and the exit codes are the same.
 """
 
 import argparse
@@ -20,7 +20,7 @@ QUALITY = 95  # high, so that JPEG's noise does not change a prediction
 
 
 def write_images(images: np.ndarray, labels: np.ndarray, target: Path) -> None:
-    """One gray JPEG for each of uint8 [N, 28, 28], in a folder named by its label; OSError."""
+    """Write uint8 [N, 28, 28] as gray JPEGs into folders named by their labels; raises OSError."""
     for digit in range(10):
         (target / str(digit)).mkdir(parents=True, exist_ok=True)
     for index, (image, label) in enumerate(zip(images, labels, strict=True)):
@@ -28,13 +28,13 @@ def write_images(images: np.ndarray, labels: np.ndarray, target: Path) -> None:
 
 
 def fail(code: int, problem: object) -> int:
-    """Say what went wrong; the code."""
+    """Print what went wrong to standard error and return the exit code."""
     print(f"testing_images: {problem}", file=sys.stderr)
     return code
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The exit code, after one message on standard error when something failed."""
+    """Write the pictures; returns the exit code, after one message if something failed."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -7,9 +7,9 @@
 
 A run that is interrupted leaves a checkpoint, and the same command continues from it.
 
-Exit codes: 0 published, 2 wrong usage, 65 the mirrors have wrong data, 69 no mirror answers, 70 the
-model is not good enough, 73 a file cannot be written (retrying does not help), 74 another file
-error, 75 another rank has vanished, 128 + N ended by signal N.
+Exit codes: 0 published, 2 wrong usage, 65 wrong data from the mirrors or in the corrections, 69 no
+mirror answers, 70 the model is not good enough, 73 a file cannot be written (retrying does not
+help), 74 another file error, 75 another rank has vanished, 128 + N ended by signal N.
 """
 
 import signals
@@ -31,11 +31,13 @@ from types import SimpleNamespace
 
 import checkpoint
 import command_line
+import corrections
 import dataset
 import distributed
 import torch
 import torch.nn.functional as F
 from augment import augment
+from corrections import Corrections
 from dataset import Dataset, batches
 from devices import bf16_is_fast, choose_device
 from distributed import rank, ranks, share
@@ -46,6 +48,7 @@ from network import normalise
 from optimization import build, distortion, learning_rate
 from progress import progress_bar, record
 from publish import PublishError, logits_of, prepare_folder, publish
+from published import published_dataset
 from recipes import Recipe
 from torch import Tensor, nn
 
@@ -157,22 +160,42 @@ def evaluate(network: nn.Module, images: Tensor, labels: Tensor) -> float:
 
 
 def run(options: SimpleNamespace, device: torch.device) -> None:
-    """Load the data, train, publish; raises DownloadError, PublishError, OSError, UsageError."""
-    recipe, output_dir = options.recipe, options.output_dir
-    distributed.check_share(recipe.batch)
+    """Load the data, train, publish; raises DownloadError, PublishError, OSError, UsageError.
+
+    Raises CorrectionsError if there are corrections that cannot be used.
+    """
+    distributed.check_share(options.recipe.batch)
     if rank() == 0:
-        prepare_folder(output_dir, options.dataset, options.replace)
+        prepare_folder(options.output_dir, options.dataset, options.replace)
     data = dataset.load(options.dataset, options.data_dir, options.seed)
+    found = corrections.load(options.corrections, options.data_dir / "corrections")
+    replaced = published_dataset(options.output_dir / "model.onnx")
+    if found and distributed.from_rank_0(replaced) != options.dataset:
+        print("there is no model to compare with: training one without the corrections first")
+        train_and_publish(data, None, options, device)
+    train_and_publish(data, found, options, device)
+
+
+def train_and_publish(
+    data: Dataset, found: Corrections | None, options: SimpleNamespace, device: torch.device
+) -> None:
+    """Train, publish and plot, with corrections or without; raises as run() does."""
+    output_dir = options.output_dir
+    chosen = {"name": options.recipe_name, "dataset": options.dataset, "seed": options.seed}
+    chosen |= options.recipe._asdict()
+    if found:
+        before = corrections.measure_before(output_dir, data, found) if rank() == 0 else None
+        data, chosen["corrections"] = corrections.add_to(data, found), found.checksum
     where = f"{device.type}, {torch.get_num_threads()} threads"
     where += f", {ranks()} ranks" if ranks() > 1 else ""
     print(f"training on {len(data.train)} {options.dataset} images ({where})", flush=True)
-    chosen = {"name": options.recipe_name, "dataset": options.dataset, "seed": options.seed}
-    chosen |= recipe._asdict()
     path = checkpoint.path_of(output_dir, checkpoint.run_id(chosen))
     checkpoint.report_others(output_dir, path)
     network, history = train(data, options, device, path)
     if rank() == 0:
         facts = {"dataset": options.dataset, "recipe": chosen, "trained_on": where}
+        if found:
+            facts["corrections"] = corrections.judge(network, history, found, before)
         probabilities = publish(network, data, output_dir, options.min_accuracy, facts)
         path.unlink()
         from plots import plot_run  # matplotlib takes a second to import

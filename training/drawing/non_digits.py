@@ -1,7 +1,7 @@
 """Images that are not digits, in the same form as digits, to train and measure rejection.
 
 Outlier exposure (Hendrycks, Mazeika, Dietterich 2019, Deep Anomaly Detection with Outlier Exposure,
-section 3): train on some kinds with an even answer, measure on kinds that were never trained on.
+section 3): train on some kinds with ten equal probabilities as the target, and measure on others.
 """
 
 import numpy as np
@@ -64,7 +64,8 @@ UNSEEN_SIGNS = (
 
 def draw_scribbles(strokes: int, turns: int, count: int, rng: np.random.Generator) -> np.ndarray:
     """Strokes through random points: `strokes` of them, each through `turns` points."""
-    # The template only says what is joined; its long way up and down gives pieces enough.
+    # The template only decides which points are joined. Its points are far apart, so that each
+    # curve is divided into enough pieces.
     points = [f"{i},{150 * (i // strokes % 2)}" for i in range(strokes * turns)]
     template = " | ".join(" ".join(points[i::strokes]) for i in range(strokes))
     ink = rng.uniform(0, 1, (count, strokes * turns, 2)).astype(np.float32)
@@ -84,7 +85,7 @@ def draw_waves(octaves: tuple[int, ...], count: int, rng: np.random.Generator) -
 
 
 def draw_noise(count: int, rng: np.random.Generator) -> np.ndarray:
-    """Independent pixels, from a few specks to a full screen of grey or of black and white."""
+    """Independent random pixels: gray or black and white, a few of them or all."""
     noise = rng.uniform(0, 255, (count, SIDE, SIDE))
     lit = rng.uniform(size=noise.shape) < rng.choice([0.02, 0.1, 0.5, 1], (count, 1, 1))
     noise[: count // 2] = 255
@@ -92,7 +93,7 @@ def draw_noise(count: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def draw_flat(count: int, rng: np.random.Generator) -> np.ndarray:
-    """An empty picture: black, white or any grey, evenly or with a gradient."""
+    """An empty picture: black, white or gray, uniform or with a gradient."""
     low, high = rng.choice([0, 0, 40, 128, 255], (2, count, 1, 1))
     slope = np.linspace(0, 1, SIDE)[:, None] * np.ones(SIDE)
     slope = np.where(rng.uniform(size=(count, 1, 1)) < 0.5, slope, slope.T)
@@ -101,7 +102,7 @@ def draw_flat(count: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def draw_blobs(count: int, rng: np.random.Generator) -> np.ndarray:
-    """A filled ellipse or box anywhere."""
+    """A filled ellipse or box of random size and position."""
     grid = np.arange(SIDE)
     middle = rng.uniform(9, 19, (count, 2, 1))
     reach = np.abs(grid - middle) / rng.uniform(5, 10, (count, 2, 1))
@@ -124,10 +125,10 @@ def draw_patterns(count: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def draw_non_digits(count: int, seed: int, held_out: bool = False) -> np.ndarray:
-    """Draw `count` pictures that are no digit: uint8 [count, 28, 28], white on black.
+    """Draw `count` images that are not digits: uint8 [count, 28, 28], white on black.
 
     held_out=True draws kinds that held_out=False never does, to measure on. The same arguments
-    give the same pictures.
+    give the same images.
     """
     rng = np.random.default_rng([seed, held_out])
     if held_out:

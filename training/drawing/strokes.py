@@ -1,11 +1,11 @@
-"""Handwriting: templates of pen strokes become 28x28 images in MNIST's form, all unlike.
+"""Handwriting: turns templates of pen strokes into varied 28x28 images in MNIST's form.
 
-A template's points are moved at random, the whole is bent, slanted, stretched and turned, drawn
-with a pen of random width, fitted into 20x20 pixels and put with its centre of mass in the middle
-of 28x28 (LeCun, Cortes, Burges: The MNIST database, http://yann.lecun.com/exdb/mnist/).
+A template's points are moved at random, and the shape is bent, slanted, stretched and rotated. It
+is drawn with a pen of random width, scaled to 20x20 pixels and centred by its centre of mass in
+28x28 (LeCun, Cortes, Burges: The MNIST database, http://yann.lecun.com/exdb/mnist/).
 
 A template is a line of text. Points are x,y in percent of the sign's height, y down, joined by a
-smooth curve; * is a sharp corner, | lifts the pen. Points written alike move alike.
+smooth curve; * is a sharp corner, | lifts the pen. Points with the same text move together.
 """
 
 from functools import cache
@@ -19,8 +19,8 @@ BATCH = 256  # images drawn at once: their arrays stay in the processor's cache
 
 @cache
 def stroke_matrices(template: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Read a template: its distinct points float32 [P, 2] in heights, and the float32 [S, P]
-    matrices that turn them, however moved, into the starts and ends of S short straight pieces.
+    """Read a template: its distinct points float32 [P, 2] in heights, and two matrices
+    float32 [S, P] that give the starts and ends of S short lines when multiplied by the points.
 
     The curve is a uniform Catmull-Rom spline (Catmull, Rom 1974, A Class of Local Interpolating
     Splines): linear in its points, so that one matrix product draws a batch.
@@ -53,7 +53,7 @@ def stroke_matrices(template: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def write(points: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """`count` different handwritings of one template's points: float32 [count, P, 2]."""
+    """`count` random variations of one template's points: float32 [count, P, 2]."""
 
     def normal(scale: float, *shape: int) -> np.ndarray:
         return rng.normal(0, scale, (count, *shape)).astype(np.float32)
@@ -64,7 +64,7 @@ def write(points: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarra
     for _ in range(2):
         angle = (points @ normal(4, 2)[..., None])[..., 0] + normal(9, 1)
         ink = ink + np.sin(angle)[..., None] * normal(0.035, 1, 2)
-    # A smooth bend of the whole: every coordinate gets a random quadratic of both.
+    # Bend the whole shape: add a random quadratic function of x and y to each coordinate.
     x, y = ink[..., 0], ink[..., 1]
     ink = ink + np.stack([x * x - 0.1, x * y, y * y - 0.1], axis=-1) @ normal(0.22, 3, 2)
     slant, turn, width = 0.18 + normal(0.25), normal(0.1), np.exp(0.06 + normal(0.2))
@@ -74,7 +74,7 @@ def write(points: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarra
 
 
 def render(ink: np.ndarray, template: str, rng: np.random.Generator) -> np.ndarray:
-    """Draw handwritings float32 [N, P, 2] of one template in MNIST's form: uint8 [N, 28, 28].
+    """Draw variations float32 [N, P, 2] of one template in MNIST's form: uint8 [N, 28, 28].
 
     A pixel's distance d to the line comes from a sum over the line's pieces of exp(-d^2 / 2s^2),
     which splits into a factor of x and one of y: a matrix product instead of a loop over pixels.
@@ -84,14 +84,14 @@ def render(ink: np.ndarray, template: str, rng: np.random.Generator) -> np.ndarr
     length = np.linalg.norm(end - start, axis=2, keepdims=True)
     low = np.minimum(start, end).min(axis=1, keepdims=True)
     extent = (np.maximum(start, end).max(axis=1, keepdims=True) - low).max(axis=2, keepdims=True)
-    # The longer the line in its box, the thinner the pen: an 8 of thick strokes would be a blob.
+    # The longer the line in its box, the thinner the pen: a thick 8 would have no holes.
     crowding = length.sum(axis=1, keepdims=True) / extent
     pen = np.exp(rng.normal(0.42, 0.34, crowding.shape)).astype(np.float32) / crowding**0.2
     pen = pen.clip(0.75, 3.4)  # radius in pixels
     scale = (BOX - 2 * pen) / extent
     middle = ((start + end) / 2 - low) * scale + pen
     mass = (middle * length).sum(axis=1, keepdims=True) / length.sum(axis=1, keepdims=True)
-    middle += np.round(SIDE / 2 - mass) - 0.5  # whole pixels: the box stays on the grid
+    middle += np.round(SIDE / 2 - mass) - 0.5  # by whole pixels, as in MNIST
 
     spread = 0.7  # s, in pixels
     along = np.linspace(0, 1, length.shape[1], dtype=np.float32)[:, None]
@@ -103,12 +103,12 @@ def render(ink: np.ndarray, template: str, rng: np.random.Generator) -> np.ndarr
     columns, rows = factors[:, :, 0] * pressure, factors[:, :, 1]
     density = rows.transpose(0, 2, 1) @ columns / np.float32(spread * np.sqrt(2 * np.pi))
     distance = spread * np.sqrt(np.maximum(-2 * np.log(density + 1e-30), 0))
-    rough = rng.standard_normal(distance.shape, np.float32) * 0.2  # as ink on paper
+    rough = rng.standard_normal(distance.shape, np.float32) * 0.2  # like the edge of ink on paper
     return centre((255 * np.clip(pen - distance - rough + 0.5, 0, 1)).astype(np.uint8))
 
 
 def centre(images: np.ndarray) -> np.ndarray:
-    """Move each of uint8 [N, 28, 28] by whole pixels: its centre of mass goes to the middle."""
+    """Move images uint8 [N, 28, 28] by whole pixels so that their centres of mass are central."""
     place = np.arange(SIDE) - (SIDE - 1) / 2
     rows, columns = images.sum(axis=2), images.sum(axis=1)
     mass = np.maximum(rows.sum(axis=1), 1)
@@ -119,7 +119,7 @@ def centre(images: np.ndarray) -> np.ndarray:
 
 
 def draw(templates: tuple[str, ...], count: int, rng: np.random.Generator) -> np.ndarray:
-    """`count` handwritings of templates picked at random: uint8 [count, 28, 28]."""
+    """`count` images of randomly chosen templates: uint8 [count, 28, 28]."""
     images = np.empty((count, SIDE, SIDE), np.uint8)
     picked = rng.integers(len(templates), size=count)
     for index, template in enumerate(templates):

@@ -1,13 +1,14 @@
-"""Handwritten digits drawn by our own code: training data with nothing to download.
+"""Digits drawn by a program that imitates handwriting: training data without a download.
 
-Each digit has several templates, the ways people write it; strokes.py writes them down by hand.
+Each digit has several templates, the ways in which people write it; strokes.py draws them.
 """
 
 import numpy as np
 from drawing.strokes import SIDE, draw
 
 # One line per way of writing the digit. Points are x,y in percent of the digit's height, y down,
-# joined by a smooth curve; * is a sharp corner, | lifts the pen. Points written alike move alike.
+# joined by a smooth curve; * is a sharp corner, | lifts the pen. Points with the same text move
+# together.
 DIGITS = {
     0: (
         "40,0 12,12 0,50 12,88 40,100 68,88 80,50 68,12 40,0",
@@ -155,8 +156,11 @@ DIGITS = {
 
 
 def draw_digits(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw `count` digits, as many of each: images uint8 [count, 28, 28], white on black in MNIST's
-    form, and labels int64 [count]. The same count and seed give the same digits."""
+    """Draw `count` digits, equally many of each, in MNIST's form, white on black.
+
+    Returns images uint8 [count, 28, 28] and labels int64 [count]. The same count and seed give the
+    same digits.
+    """
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(count, dtype=np.int64) % 10)
     images = np.empty((count, SIDE, SIDE), np.uint8)

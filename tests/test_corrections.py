@@ -1,0 +1,252 @@
+"""Training on corrections: what is read, what is refused, and what the training learns."""
+
+import gzip
+import io
+import json
+import os
+import tarfile
+import zipfile
+
+import corrections
+import numpy as np
+import onnx
+import pytest
+import torch
+from conftest import idx
+from corrections import NAMES
+from drawing import strokes
+from published import published_metadata
+from recipes import RECIPES, Recipe
+from small_training import small_data
+from tiny_model import model_bytes
+
+IMAGES, LABELS = NAMES
+# A 7 and a 3 in mirror writing: small_data has no similar digits.
+STYLE = {7: "66,6 4,4* 42,100", 3: "66,12 38,0 10,14 18,38 46,48* 12,56 4,78 28,99 72,90"}
+# Learns small_data in 80 small steps.
+EASY = Recipe(
+    channels=(16, 16, 24),
+    batch=64,
+    peak_learning_rate=0.1,
+    label_smoothing=0,
+    non_digits=4,
+    rotation=5,
+    shear=0.05,
+    scale=0.05,
+    shift=1,
+    elastic=0.2,
+    noise=0,
+)
+
+
+def written(count, seed):
+    """`count` pictures of each digit in STYLE, and their labels."""
+    rng = np.random.default_rng(seed)
+    images = [strokes.draw((template,), count, rng) for template in STYLE.values()]
+    return np.concatenate(images), np.repeat(list(STYLE), count)
+
+
+def tar(files):
+    """A tar file of (name, content) pairs."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, content in files:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def zipped(files):
+    """A zip file of (name, content) pairs."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files:
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def idx_files(images, labels):
+    return [(IMAGES, idx(images)), (LABELS, idx(labels))]
+
+
+def save_tar(path, count=10, seed=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(tar(idx_files(*written(count, seed))))
+    return path
+
+
+def everything(found):
+    """All pictures of Corrections with their labels, in an order of their own."""
+    images = torch.cat([found.train, found.held_back]).numpy()
+    labels = torch.cat([found.train_labels, found.held_back_labels]).tolist()
+    return sorted((image.tobytes(), label) for image, label in zip(images, labels, strict=True))
+
+
+def save_in_each_form(folder, files):
+    (folder / "corrections.tar").write_bytes(tar(files))
+    (folder / "corrections.zip").write_bytes(zipped((f"mnist/{n}", c) for n, c in files))
+    (folder / "corrections").mkdir()
+    for name, content in files:
+        (folder / "corrections" / name).write_bytes(content)
+
+
+def test_a_tar_file_a_zip_file_and_a_folder_give_the_same_corrections(tmp_path):
+    images, labels = written(10, seed=0)
+    save_in_each_form(tmp_path, idx_files(images, labels))
+    nowhere = tmp_path / "nowhere"
+    expected = sorted((i.tobytes(), int(n)) for i, n in zip(images, labels, strict=True))
+    for path in tmp_path.iterdir():
+        assert everything(corrections.load([path], nowhere)) == expected, path
+    together = corrections.load(list(tmp_path.iterdir()), nowhere)
+    assert everything(together) == expected, "a picture in several files counts once"
+    assert everything(corrections.load([], tmp_path)) == expected
+    assert corrections.load([], nowhere) is None
+
+
+def test_hidden_entries_such_as_those_of_a_mounted_config_map_are_ignored(tmp_path):
+    save_tar(tmp_path / "..2026_11_25" / "corrections.tar")
+    (tmp_path / "corrections.tar").symlink_to("..2026_11_25/corrections.tar")
+    (tmp_path / ".DS_Store").write_bytes(b"x")
+    assert len(everything(corrections.load([], tmp_path))) == 20
+
+
+def test_the_same_corrections_are_held_back_when_others_are_added(tmp_path):
+    few = corrections.load([save_tar(tmp_path / "few.tar", 10)], tmp_path / "none")
+    more = [tmp_path / "few.tar", save_tar(tmp_path / "more.tar", 40, seed=1)]
+    many = corrections.load(more, tmp_path / "none")
+    held_back = {image.numpy().tobytes() for image in many.held_back}
+    assert {image.numpy().tobytes() for image in few.held_back} <= held_back
+    assert not {image.numpy().tobytes() for image in many.train} & held_back
+    assert 0.15 < len(many.held_back) / 100 < 0.35
+    assert many.checksum != few.checksum
+
+
+def test_few_corrections_are_all_trained_on(tmp_path):
+    found = corrections.load([save_tar(tmp_path / "one.tar", 1)], tmp_path / "none")
+    assert (len(found.train), len(found.held_back)) == (2, 0)
+
+
+@pytest.mark.parametrize(("count", "times"), [(10, 4), (1000, 1)])
+def test_few_corrections_are_repeated_until_they_have_their_share_of_the_training(count, times):
+    images, labels = written(count // 2, seed=0)
+    found = corrections.Corrections(
+        *(torch.from_numpy(array) for array in (images, labels, images[:0], labels[:0])), ""
+    )
+    data = small_data()._replace(train=torch.zeros(600, 28, 28), train_labels=torch.zeros(600))
+    added = corrections.add_to(data, found)
+    assert len(added.train) == len(added.train_labels) == 600 + times * count
+    assert added.train_labels[600:].tolist() == labels.tolist() * times
+    assert added.held_out is data.held_out
+
+
+PICTURES, DIGITS = written(3, seed=0)
+GOOD = idx_files(PICTURES, DIGITS)
+BAD_FILES = {
+    "empty": (b"", "empty"),
+    "not an archive": (b"hello" * 500, "header"),
+    "compressed tar file": (gzip.compress(tar(GOOD)), "header"),
+    "truncated tar file": (tar(GOOD)[:700], "unexpected end of data"),
+    "damaged zip file": (zipped(GOOD).replace(GOOD[0][1][9:30], b"\0" * 21), "Bad CRC-32"),
+    "no labels": (tar(GOOD[:1]), f"0 files named {LABELS}"),
+    "two files of labels": (tar([*GOOD, ("b/" + LABELS, b"")]), f"2 files named {LABELS}"),
+    "not gzip": (tar([(IMAGES, b"plain text, and not short"), GOOD[1]]), "not gzip"),
+    "truncated gzip": (tar([(IMAGES, GOOD[0][1][:-9]), GOOD[1]]), "incomplete"),
+    "bytes after gzip": (tar([(IMAGES, GOOD[0][1] + b"x"), GOOD[1]]), "incomplete"),
+    "damaged gzip": (tar([(IMAGES, GOOD[0][1][:-8] + b"\0" * 8), GOOD[1]]), "not gzip"),
+    "gzip bomb": (tar([(IMAGES, gzip.compress(bytes(40 << 20))), GOOD[1]]), "or larger than"),
+    "not IDX": (tar([(IMAGES, gzip.compress(b"x" * 99)), GOOD[1]]), "not an IDX file"),
+    "IDX of floats": (
+        tar([(IMAGES, gzip.compress(b"\0\0\x0d\x01\0\0\0\x01\0\0\0\0")), GOOD[1]]),
+        "not an IDX file of unsigned bytes",
+    ),
+    "short IDX": (
+        tar([(IMAGES, gzip.compress(gzip.decompress(GOOD[0][1])[:-1])), GOOD[1]]),
+        "an IDX file of shape [6, 28, 28] with 4703 bytes",
+    ),
+    "other size": (tar(idx_files(PICTURES[:, :14, :], DIGITS)), "shape (6, 14, 28)"),
+    "fewer labels": (tar(idx_files(PICTURES, DIGITS[:-1])), "6 images, but labels of shape (5,)"),
+    "no corrections": (tar(idx_files(PICTURES[:0], DIGITS[:0])), "no corrections"),
+    "label 10": (tar(idx_files(PICTURES, DIGITS + 6)), "the label 13 is not a digit"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_FILES)
+def test_a_bad_file_ends_the_training_with_65_and_one_line(kind, train_small, tmp_path, capsys):
+    content, words = BAD_FILES[kind]
+    path = tmp_path / "bad.tar"
+    path.write_bytes(content)
+    assert train_small("--corrections", str(path)) == os.EX_DATAERR
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"train: {path}: ")
+    assert words in line
+
+
+def test_a_picture_with_two_labels_is_refused(train_small, tmp_path, capsys):
+    (tmp_path / "a.tar").write_bytes(tar(idx_files(PICTURES, DIGITS)))
+    (tmp_path / "b.tar").write_bytes(tar(idx_files(PICTURES, DIGITS * 0)))
+    flags = ("--corrections", str(tmp_path / "a.tar"), "--corrections", str(tmp_path / "b.tar"))
+    assert train_small(*flags) == os.EX_DATAERR
+    assert "b.tar: a picture is labelled 0 here and" in capsys.readouterr().err
+
+
+def test_a_path_that_does_not_exist_is_a_wrong_setting(train_small, monkeypatch, capsys):
+    assert train_small("--corrections", "/nowhere.tar") == 2
+    assert "'/nowhere.tar' does not exist" in capsys.readouterr().err
+    monkeypatch.setenv("CORRECTIONS", "/nowhere.tar")
+    assert train_small() == 2
+
+
+@pytest.fixture
+def train_easily(train_small, monkeypatch):
+    """train_easily(*flags) is train_small() with EASY, and a tolerance for 200 held-out images."""
+    monkeypatch.setitem(RECIPES, "default", EASY)
+    monkeypatch.setattr(corrections, "TOLERANCE", 0.05)
+    return lambda *flags: train_small("--epochs", "4", *flags)
+
+
+def test_the_training_learns_a_style_that_the_model_misreads(train_easily, tmp_path, capsys):
+    save_tar(tmp_path / "data" / "corrections" / "mnist-corrections.tar", 15)
+    assert train_easily("--data-dir", str(tmp_path / "data")) == 0
+    output = capsys.readouterr().out
+    assert "training one without the corrections first" in output
+    model = tmp_path / "out" / "model.onnx"
+    record = json.loads(published_metadata(model)["corrections"])
+    count, right = record["held_back"], record["held_back_right_after"]
+    assert record["count"] == 30
+    assert count >= 4
+    assert record["held_back_right_before"] <= count / 4
+    assert right >= count - 1
+    assert f"read correctly: {record['held_back_right_before']} of {count} before" in output
+    assert f"{right} after" in output
+    assert len(record["sha256"]) == 64
+    images, labels = written(50, seed=9)
+    predictions = corrections.classify(str(model), images).argmax(axis=1)
+    assert (predictions == labels).mean() > 0.8, "more of the same writer's digits"
+
+
+def test_corrections_that_lower_the_held_out_accuracy_are_not_published(
+    train_easily, tmp_path, monkeypatch, capsys
+):
+    assert train_easily() == 0
+    model = tmp_path / "out" / "model.onnx"
+    old = model.read_bytes()
+    data = small_data()
+    path = tmp_path / "wrong.tar"
+    path.write_bytes(tar(idx_files(data.held_out.numpy(), 9 - data.held_out_labels.numpy())))
+    monkeypatch.setattr(corrections, "SHARE", 0.5)
+    assert train_easily("--corrections", str(path)) == os.EX_SOFTWARE
+    assert "nothing published, the checkpoint is kept" in capsys.readouterr().err
+    assert model.read_bytes() == old
+    (checkpoint,) = (tmp_path / "out").glob("checkpoint-*.pt")
+    assert train_easily("--min-accuracy", "1") == os.EX_SOFTWARE
+    assert f"keeping {checkpoint}" in capsys.readouterr().out, "the identity has the corrections"
+
+
+def test_repeated_training_on_corrections_cannot_lower_the_accuracy_step_by_step(tmp_path):
+    model = onnx.load_from_string(model_bytes("aaaaaaaaaaaa"))
+    onnx.helper.set_model_props(model, {"corrections": '{"reference_accuracy": 0.9876}'})
+    onnx.save(model, tmp_path / "model.onnx")
+    found = corrections.load([save_tar(tmp_path / "a.tar")], tmp_path / "none")
+    before = corrections.measure_before(tmp_path, small_data(), found)
+    assert before.accuracy == 0.9876
