@@ -2,9 +2,9 @@
 
     python training/model_card.py artifacts/model.onnx
 
-The figures replace the text between the two markers in the model card. The plots, curves.png and
-confusion.png, go to the folder img beside it and show no image of MNIST. metrics.jsonl, which
-train.py writes, must be next to the model.
+The figures replace the text between the two markers in the model card. The plots go to the folder
+img beside it and show no image of MNIST: confusion.png and, if the metrics.jsonl that train.py
+writes is next to the model, curves.png.
 """
 
 import json
@@ -15,6 +15,7 @@ import click
 import mnist
 import numpy as np
 import torch
+from dataset import HELD_OUT
 from drawing.non_digits import draw_unseen_kinds
 from evaluate import REJECTION_IMAGES, classify, confusion_matrix, expected_calibration_error
 from files import write_atomically
@@ -22,6 +23,8 @@ from plots import plot_confusion, plot_curves
 from published import published_metadata
 
 ROOT = Path(__file__).resolve().parent.parent
+CURVES = "![Loss, held-out accuracy and learning rate after each epoch](img/curves.png)"
+CONFUSION = "![How often each digit of the test set was read as which](img/confusion.png)"
 BEGIN, END = "<!-- figures: make model-card -->\n", "<!-- end of figures -->\n"
 
 
@@ -32,6 +35,7 @@ def row(*cells: object) -> str:
 
 def figures(
     metadata: dict[str, str],
+    held_out_accuracy: float,
     matrix: np.ndarray,
     calibration_error: float,
     rejection: dict[str, np.ndarray],
@@ -46,7 +50,7 @@ def figures(
     text += row("trained on", f"{metadata['dataset']}, seed {recipe['seed']}")
     text += row("recipe", f"{recipe['name']}, epochs: {recipe['epochs']}")
     text += row("parameters", f"{int(metadata['parameters']):,}")
-    text += row("accuracy on the held-out images", f"{float(metadata['held_out_accuracy']):.2%}")
+    text += row("accuracy on the held-out images", f"{held_out_accuracy:.2%}")
     total = np.trace(matrix) / matrix.sum()
     text += row("accuracy on the test images", f"{total:.2%} of {matrix.sum():,}")
     text += row("expected calibration error", f"{calibration_error:.4f}")
@@ -86,26 +90,30 @@ def replace_figures(card: str, text: str) -> str:
 )
 def main(model: Path, card: Path, data_dir: Path) -> None:
     """Exits with 2 for wrong input, 65 or 69 if MNIST is not available."""
-    metrics = model.with_name("metrics.jsonl")
     try:
-        history = [json.loads(line) for line in metrics.read_text().splitlines()]
-        images, labels = mnist.load(data_dir)[2:]
+        train_images, train_labels, images, labels = mnist.load(data_dir)
     except mnist.DownloadError as error:
         print(f"model_card: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except FileNotFoundError as error:
-        raise click.UsageError(f"{error}: train first") from error
+    held_out = classify(str(model), train_images[-HELD_OUT:]).argmax(axis=1)
+    accuracy = (held_out == train_labels[-HELD_OUT:]).mean()
     probabilities = classify(str(model), images)
     matrix = confusion_matrix(labels, probabilities.argmax(axis=1))
     error = expected_calibration_error(torch.from_numpy(probabilities), torch.from_numpy(labels))
     kinds = draw_unseen_kinds(REJECTION_IMAGES, seed=0).items()
     rejection = {name: classify(str(model), drawn).max(axis=1) for name, drawn in kinds}
-    text = figures(published_metadata(model), matrix, error, rejection)
+    text = figures(published_metadata(model), accuracy, matrix, error, rejection)
+    plots = card.parent / "img"
+    plots.mkdir(exist_ok=True)
+    plot_confusion(matrix, plots / "confusion.png")
+    text += f"\n{CONFUSION}\n"
+    metrics = model.with_name("metrics.jsonl")
+    if metrics.exists():
+        history = [json.loads(line) for line in metrics.read_text().splitlines()]
+        plot_curves(history, plots / "curves.png")
+        text += f"\n{CURVES}\n"
     write_atomically(card, replace_figures(card.read_text(), text).encode())
-    (card.parent / "img").mkdir(exist_ok=True)
-    plot_curves(history, card.parent / "img" / "curves.png")
-    plot_confusion(matrix, card.parent / "img" / "confusion.png")
-    print(f"wrote {card} and two plots in {card.parent / 'img'}")
+    print(f"wrote {card} and plots in {plots}")
 
 
 if __name__ == "__main__":
