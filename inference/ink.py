@@ -168,7 +168,9 @@ def otsu_threshold(cover: np.ndarray) -> int:
     moment = (counts * np.arange(256)).cumsum()
     product = np.maximum(below * (below[-1] - below), 1).astype(float)
     between = (moment * below[-1] - moment[-1] * below).astype(float) ** 2 / product
-    return int(between.argmax())
+    # Between two classes without levels in between, all thresholds are equally good.
+    best = np.flatnonzero(between >= between.max() * (1 - 1e-9))
+    return int(best[len(best) // 2])
 
 
 def has_contrast(strokes: np.ndarray, paper: np.ndarray) -> bool:
