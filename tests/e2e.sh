@@ -75,11 +75,12 @@ train_on_the_labelled_node() {
 
 interrupt_training() {
   readme 5
-  wait_for 600 "it trains" contains "epoch 1/" kubectl logs mnist-train-affinity-mount
   fails_with "exceeded quota" kubectl apply --dry-run=server -f <(sed "s/name: mnist-train$/name: second/" manifests/train-pod.yaml) ||
     die "a second training Pod was admitted"
+  note "a second training Pod is refused"
+  wait_for 600 "it trains" contains "epoch 1/" kubectl logs mnist-train-affinity-mount
   kubectl delete pod mnist-train-affinity-mount >/dev/null
-  note "a second training Pod is refused; deleted during the second epoch"
+  note "deleted during the second epoch"
 }
 
 serve_without_a_model() {
