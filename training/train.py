@@ -1,11 +1,11 @@
 """Trains a digit classifier and publishes it as one self-describing file, model.onnx.
 
-    python training/train.py                          # MNIST
-    python training/train.py --dataset synthetic      # drawn digits, nothing to download
+    python training/train.py                       # 30 to 41 s on two cores, 99.56 to 99.61 %
+    python training/train.py --dataset synthetic   # drawn digits, nothing to download
+    torchrun --nproc-per-node 2 training/train.py  # two processes; see distributed.py
 
-    torchrun --nproc-per-node 2 training/train.py     # two processes; see distributed.py
-
-A run that is interrupted leaves a checkpoint, and the same command continues from it.
+The accuracy is that on MNIST's test set; docs/training.md has the recipes and how they were
+chosen. A run that is interrupted leaves a checkpoint, and the same command continues from it.
 
 Exit codes: 0 published, 2 wrong usage, 65 wrong data from the mirrors or in the corrections, 69 no
 mirror answers, 70 the model is not good enough, 73 a file cannot be written (retrying does not
