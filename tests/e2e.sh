@@ -192,6 +192,7 @@ step "autoscaling under load"; autoscale
 step "a rolling restart and a deleted Pod under load"; restart_and_delete_without_loss
 step "a drained node, and a second model from a Job"; drain_the_node_and_pick_up_the_jobs_model
 step "a Job with an invalid setting"; fail_immediately
+step "training with two ranks on two nodes"; tests/e2e-distributed.sh "$address"
 step "the Cilium agent that announces the address stops"; fail_over_when_the_agent_stops
 step "the node that announces the address stops"; fail_over_when_the_node_stops
 step "clean up"
