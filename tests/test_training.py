@@ -214,3 +214,9 @@ def test_two_epochs_of_real_mnist_read_99_2_percent_of_its_test_images(mnist_mod
     metadata = session.get_modelmeta().custom_metadata_map
     assert metadata["dataset"] == "mnist"
     assert float(metadata["test_accuracy"]) >= 0.992  # 99.51 % was measured
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipes_network_has_at_most_300_000_parameters(name):
+    network = build_network(RECIPES[name].channels)
+    assert sum(parameter.numel() for parameter in network.parameters()) <= 300_000

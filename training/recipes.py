@@ -29,4 +29,7 @@ class Recipe(NamedTuple):
     last_strength: float = 0.6  # of the distortions of the shape, 1 in the steps before
 
 
-RECIPES = {"default": Recipe()}
+RECIPES = {
+    "default": Recipe(),
+    "patient": Recipe(channels=(48, 48, 80), epochs=16),
+}
