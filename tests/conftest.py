@@ -26,6 +26,9 @@ from playwright.sync_api import Browser, Page
 from small_training import small_data
 from tiny_model import write_model
 
+# The weights depend on the number of threads; start_training() uses one as well.
+torch.set_num_threads(1)
+
 ROOT = Path(__file__).resolve().parent.parent
 TRAIN = ROOT / "training" / "train.py"
 TRAINING_VARIABLES = {

@@ -62,7 +62,7 @@ def test_all_metrics_are_counted_over_both_workers(folder):
         predict(server, 0, 3)
         server.ask("POST", "/predict", *multipart(band(1), b"", b"hello"))
         server.ask("POST", "/predict", b"\x89PNG\r\n\x1a\n", "image/png")
-        server.wait_until(lambda: len(worker_files(folder / "metrics")) == 2)
+        server.wait_until(lambda: scrape(server)["mnist_model_loads_total",] == 2)
         (folder / "model.onnx").write_bytes(b"not a model")
         server.wait_until(lambda: reject_in_both_workers(server))
         found = scrape(server)
