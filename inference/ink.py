@@ -34,7 +34,7 @@ DEVIATIONS, CERTAIN = 5.3, 12
 SOLID = 0.85
 # A printed line is at most this thick (a share of the longer side), and visible outside strokes on
 # this share of its way across the picture. Its slope is at most 11 degrees.
-THICKNESS, COVERED, STEEPEST = 0.025, 0.5, 0.2
+THICKNESS, COVERED, STEEPEST = 0.025, 0.4, 0.2
 EMPTY = "Nothing is drawn on this picture: draw a digit and send it again."
 
 
