@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 from image import ImageError
-from ink import EMPTY, Ink, outermost
-from mnist_form import with_margin
+from ink import EMPTY, Ink
+from mnist_form import outermost, with_margin
 
 # A piece along the picture's border for this share of its length is a shadow, a table or a frame.
 EDGE_SHARE = 0.5

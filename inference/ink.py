@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from image import ImageError
-from mnist_form import resize, with_margin
+from mnist_form import outermost, resize, with_margin
 from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 
@@ -59,11 +59,6 @@ def find_ink(gray: np.ndarray) -> Ink:
     return photo_ink(gray)
 
 
-def outermost(picture: np.ndarray) -> np.ndarray:
-    """Return the outermost pixels of [H, W]."""
-    return np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
-
-
 def drawing_ink(gray: np.ndarray, paper: int) -> Ink:
     """Find the ink on a plain background of the given level."""
     if paper - int(gray.min()) < int(gray.max()) - paper:
@@ -101,7 +96,8 @@ def cropped_digit(work: np.ndarray) -> np.ndarray | None:
     level = (work - np.float32(low)) / (high - low)
     if (abs(level - 0.5) > 0.44).mean() < EXTREME or (abs(level - 0.5) < 0.25).mean() > HALFWAY:
         return None
-    ends = np.r_[: max(1, min(work.shape) // 6), -max(1, min(work.shape) // 6) : 0]
+    size = max(1, min(work.shape) // 6)
+    ends = np.r_[:size, -size:0]
     if level[ends][:, ends].mean() + outermost(level).mean() > 1:
         level = 1 - level
     sides = level[0], level[-1], level[:, 0], level[:, -1]
@@ -110,19 +106,19 @@ def cropped_digit(work: np.ndarray) -> np.ndarray | None:
 
 
 def photo_ink(gray: np.ndarray) -> Ink:
-    """Find the ink on a background of uneven light, texture and printed lines, or on none."""
+    """Find the ink of a photograph, and of a digit that is cropped to its bounding box."""
     scale = max(1, max(gray.shape) / WORK_SIDE)
     work = resize(gray, 1 / scale)
     cropped = cropped_digit(work)
-    cover = cropped
     if cropped is None:
-        cover = darkening(work if is_dark_on_light(work) else 255 - work)
+        cover, margin = darkening(work if is_dark_on_light(work) else 255 - work), 1
+    else:
+        cover, margin = cropped, 2
     threshold = otsu_threshold(cover)
     mask = cover > threshold
     strokes = remove_rulings(mask)
     if cropped is None and not has_contrast(cover[strokes], cover[~mask]):
         raise ImageError("nothing_drawn", EMPTY)
-    margin = 1 if cropped is None else 2
     cover = with_margin(stretch(cover, threshold) * strokes, margin)
     return Ink(cover, -margin * scale, -margin * scale, scale)
 

@@ -10,8 +10,6 @@ import numpy as np
 from PIL import Image
 
 SIDE, BOX = 28, 20
-# 1 for the outermost pixels of 28x28, else 0.
-BORDER = np.pad(np.zeros((SIDE - 2, SIDE - 2), int), 1, constant_values=1).ravel()
 # Strokes are thickened or thinned at this multiple of the final resolution.
 FINE = 4
 # Widths of strokes in pixels of the 20x20 box, as stroke_width measures them. In MNIST's training
@@ -27,7 +25,7 @@ def mnist_picture(gray: np.ndarray) -> np.ndarray | None:
     """
     if gray.shape != (SIDE, SIDE):
         return None
-    border = int(gray.ravel() @ BORDER) / BORDER.sum()
+    border = outermost(gray).mean()
     if border < 64 and gray.max() > border + 64:
         return gray
     if border > 255 - 64 and gray.min() < border - 64:
@@ -104,3 +102,8 @@ def with_margin(picture: np.ndarray, width: int = 1) -> np.ndarray:
     page = np.zeros((height + 2 * width, length + 2 * width), picture.dtype)
     page[width:-width, width:-width] = picture
     return page
+
+
+def outermost(picture: np.ndarray) -> np.ndarray:
+    """Return the outermost pixels of [H, W]."""
+    return np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])

@@ -1,5 +1,5 @@
 // The state of the server: whether it can answer, and which model it has loaded.
-// It is checked at the start, and again and again while the server is away.
+// It is checked at the start, and every few seconds while the server is away.
 
 import { byId } from './dom.js';
 import { isDrawing } from './picture.js';
