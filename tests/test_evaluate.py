@@ -20,7 +20,6 @@ CARD = ROOT / "docs" / "model-card.md"
 @pytest.fixture(autouse=True)
 def few_non_digits(monkeypatch):
     monkeypatch.setattr(evaluate, "REJECTION_IMAGES", 20)
-    monkeypatch.setattr(model_card, "REJECTION_IMAGES", 20)
 
 
 @pytest.fixture

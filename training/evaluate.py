@@ -80,6 +80,12 @@ def read_folder(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(images), np.array([int(path.parent.name) for path in paths])
 
 
+def confidence_in_unseen_kinds(model: str) -> dict[str, np.ndarray]:
+    """The confidences float32 [N] in non-digits of each kind that no recipe is trained on."""
+    kinds = draw_unseen_kinds(REJECTION_IMAGES, seed=0).items()
+    return {name: classify(model, pictures).max(axis=1) for name, pictures in kinds}
+
+
 def print_evaluation(model: str, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Print the figures of one model; its probabilities float32 [N, 10]."""
     probabilities = classify(model, images)
@@ -91,8 +97,7 @@ def print_evaluation(model: str, images: np.ndarray, labels: np.ndarray) -> np.n
         share = f"{row[digit] / row.sum():8.2%}" if row.sum() else "       -"
         print(f"{digit:5}  {share}  {' '.join(f'{count:5}' for count in row)}")
     print("\nnon-digits of kinds that were not trained on     over 90 %  over 99 %")
-    for name, pictures in draw_unseen_kinds(REJECTION_IMAGES, seed=0).items():
-        confidence = classify(model, pictures).max(axis=1)
+    for name, confidence in confidence_in_unseen_kinds(model).items():
         print(f"{name:47}  {(confidence > 0.9).mean():9.1%}  {(confidence > 0.99).mean():9.1%}")
     return probabilities
 
@@ -105,18 +110,21 @@ def print_comparison(labels: np.ndarray, one: np.ndarray, other: np.ndarray) -> 
     print(f"both are wrong:                 {(~right & ~other_right).sum():5}")
 
 
-@click.command(help=__doc__.replace("\n\n", "\n\n\b\n"))
-@click.argument("model", type=click.Path(exists=True, dir_okay=False))
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), nargs=-1)
-@click.option("--compare", type=click.Path(exists=True, dir_okay=False), help="a second model")
-@click.option("--plots", type=click.Path(path_type=Path), help="where to write the plots")
-@click.option(
+data_dir_option = click.option(
     "--data-dir",
     type=click.Path(path_type=Path),
     envvar="DATA_DIR",
     default=Path(__file__).resolve().parent.parent / "data" / "mnist",
     help="the folder of the MNIST archives",
 )
+
+
+@click.command(help=__doc__.replace("\n\n", "\n\n\b\n"))
+@click.argument("model", type=click.Path(exists=True, dir_okay=False))
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), nargs=-1)
+@click.option("--compare", type=click.Path(exists=True, dir_okay=False), help="a second model")
+@click.option("--plots", type=click.Path(path_type=Path), help="where to write the plots")
+@data_dir_option
 def main(
     model: str, folder: tuple[Path, ...], compare: str | None, plots: Path | None, data_dir: Path
 ) -> None:

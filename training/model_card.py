@@ -12,12 +12,17 @@ import sys
 from pathlib import Path
 
 import click
+import dataset
 import mnist
 import numpy as np
 import torch
-from dataset import HELD_OUT
-from drawing.non_digits import draw_unseen_kinds
-from evaluate import REJECTION_IMAGES, classify, confusion_matrix, expected_calibration_error
+from evaluate import (
+    classify,
+    confidence_in_unseen_kinds,
+    confusion_matrix,
+    data_dir_option,
+    expected_calibration_error,
+)
 from files import write_atomically
 from plots import plot_confusion, plot_curves
 from published import published_metadata
@@ -81,27 +86,20 @@ def replace_figures(card: str, text: str) -> str:
     default=ROOT / "docs" / "model-card.md",
     help="the file to change",
 )
-@click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path),
-    envvar="DATA_DIR",
-    default=ROOT / "data" / "mnist",
-    help="the folder of the MNIST archives",
-)
+@data_dir_option
 def main(model: Path, card: Path, data_dir: Path) -> None:
     """Exits with 2 for wrong input, 65 or 69 if MNIST is not available."""
     try:
-        train_images, train_labels, images, labels = mnist.load(data_dir)
+        data = dataset.load("mnist", data_dir, seed=0)
     except mnist.DownloadError as error:
         print(f"model_card: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    held_out = classify(str(model), train_images[-HELD_OUT:]).argmax(axis=1)
-    accuracy = (held_out == train_labels[-HELD_OUT:]).mean()
-    probabilities = classify(str(model), images)
-    matrix = confusion_matrix(labels, probabilities.argmax(axis=1))
-    error = expected_calibration_error(torch.from_numpy(probabilities), torch.from_numpy(labels))
-    kinds = draw_unseen_kinds(REJECTION_IMAGES, seed=0).items()
-    rejection = {name: classify(str(model), drawn).max(axis=1) for name, drawn in kinds}
+    held_out = classify(str(model), data.held_out.numpy()).argmax(axis=1)
+    accuracy = (held_out == data.held_out_labels.numpy()).mean()
+    probabilities = classify(str(model), data.test.numpy())
+    matrix = confusion_matrix(data.test_labels.numpy(), probabilities.argmax(axis=1))
+    error = expected_calibration_error(torch.from_numpy(probabilities), data.test_labels)
+    rejection = confidence_in_unseen_kinds(str(model))
     text = figures(published_metadata(model), accuracy, matrix, error, rejection)
     plots = card.parent / "img"
     plots.mkdir(exist_ok=True)
