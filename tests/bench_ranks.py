@@ -9,7 +9,6 @@ ranks. The images are random, because only the speed matters.
 import argparse
 import json
 import os
-import socket
 import statistics
 import subprocess
 import sys
@@ -22,6 +21,7 @@ import distributed  # noqa: E402
 import torch  # noqa: E402
 import torch.distributed as dist  # noqa: E402
 from optimization import build  # noqa: E402
+from ports import free_port  # noqa: E402
 from recipes import RECIPES  # noqa: E402
 from tables import middle, table  # noqa: E402
 from train import take_step  # noqa: E402
@@ -63,11 +63,8 @@ def milliseconds_to_average(tensor: torch.Tensor) -> float:
 
 def run_ranks(count: int, seconds: float) -> dict[str, float]:
     """Start `count` ranks on this machine; returns what rank 0 has measured."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    common = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    common |= {"OMP_NUM_THREADS": "1"}
+    common = {"WORLD_SIZE": str(count), "OMP_NUM_THREADS": "1"}
+    common |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     processes = [
         subprocess.Popen(
             [sys.executable, __file__, "--as-rank", "--seconds", str(seconds)],

@@ -25,6 +25,7 @@ from typing import NamedTuple
 import numpy as np
 from bench_uploads import UPLOADS
 from gunicorn_server import Server, running
+from ports import free_port
 from tables import middle, table
 from tiny_model import multipart
 
@@ -55,9 +56,7 @@ class Round(NamedTuple):
 @contextmanager
 def running_peer(script: Path, model: Path, log: Path) -> Iterator[int]:
     """Run another framework's server until the end of the with block; yield its port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     environment = os.environ | {"PORT": str(port), "MODEL_PATH": str(model)}
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -53,12 +53,19 @@ def idx(array: np.ndarray) -> bytes:
     return gzip.compress(header + array.astype(np.uint8).tobytes(), mtime=0)
 
 
-def start_training(folder: Path, *flags: str, script: Path = TRAIN) -> subprocess.Popen:
-    """train.py into `folder`, in a process of its own, with nothing set from outside."""
+def training_environment(**variables: str) -> dict[str, str]:
+    """This process's environment without settings of train.py, with one thread, and `variables`."""
     inherited = {name: text for name, text in os.environ.items() if name not in TRAINING_VARIABLES}
+    return {**inherited, "OMP_NUM_THREADS": "1", **variables}
+
+
+def start_training(
+    folder: Path, *flags: str, script: Path = TRAIN, **variables: str
+) -> subprocess.Popen:
+    """Start train.py with training_environment(), to publish in `folder`."""
     return subprocess.Popen(
         [sys.executable, script, "--output-dir", folder, *flags],
-        env={**inherited, "OMP_NUM_THREADS": "1"},
+        env=training_environment(**variables),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -11,22 +11,16 @@ import dataset
 import distributed
 import pytest
 import torch
-from conftest import ROOT, TRAINING_VARIABLES, start_training
+from conftest import TRAIN, start_training, training_environment
+from ports import free_port
 from published import published_metadata
 
 FLAGS = ("--dataset", "synthetic", "--epochs", "2")
 
 
-def environment(**more):
-    inherited = {name: text for name, text in os.environ.items() if name not in TRAINING_VARIABLES}
-    return {**inherited, "OMP_NUM_THREADS": "1", **more}
-
-
 @pytest.fixture
 def port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+    return free_port()
 
 
 @pytest.fixture
@@ -43,15 +37,7 @@ def start_ranks(tmp_path, port):
                 continue
             variables = {"RANK": str(rank), "WORLD_SIZE": str(len(all_flags))}
             variables |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-            command = [sys.executable, ROOT / "training" / "train.py", *flags]
-            process = subprocess.Popen(
-                [*command, "--output-dir", tmp_path / str(rank)],
-                env=environment(**variables),
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-            processes.append(process)
+            processes.append(start_training(tmp_path / str(rank), *flags, **variables))
         return processes
 
     yield start
@@ -73,10 +59,10 @@ def read_until(process, start):
 
 def test_torchrun_trains_with_two_ranks_and_publishes_once(tmp_path):
     torchrun = Path(sys.executable).with_name("torchrun")
-    command = [torchrun, "--standalone", "--nproc-per-node", "2", ROOT / "training" / "train.py"]
+    command = [torchrun, "--standalone", "--nproc-per-node", "2", TRAIN]
     result = subprocess.run(
         [*command, "--output-dir", tmp_path, "--dataset", "synthetic", "--epochs", "1"],
-        env=environment(),
+        env=training_environment(),
         capture_output=True,
         text=True,
         timeout=300,

@@ -3,12 +3,12 @@
 import os
 import re
 import signal
-import socket
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from gunicorn_server import running
+from ports import free_port
 from prometheus_client.parser import text_string_to_metric_families
 from tiny_model import band, multipart, write_model
 
@@ -126,9 +126,7 @@ def test_unknown_paths_and_methods_share_one_route(folder):
 
 
 def test_metrics_are_only_on_their_own_port(folder):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with start(folder, METRICS_PORT=str(port)) as server:
         assert server.ask("GET", "/metrics")[0] == 404
         assert scrape(server, port)["mnist_model_ready",] == 1

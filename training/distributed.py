@@ -19,7 +19,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 TIMEOUT = timedelta(minutes=10)  # rank 0 may have to be scheduled, or wait for the output folder
-FAREWELL = timedelta(seconds=10)
+EXIT_CODE_TIMEOUT = timedelta(seconds=10)  # for the other ranks to read the exit code
 # BatchNorm uses the mean and variance of a rank's share. SyncBatchNorm would communicate twice per
 # layer and needs GPUs.
 SMALLEST_SHARE = 16
@@ -108,7 +108,7 @@ def end_all(store: dist.Store | None, code: int) -> None:
 def wait_for_others(store: dist.Store) -> None:
     """Keep the store, which ends with rank 0, until the other ranks know the exit code."""
     with suppress(RuntimeError):  # a rank that has vanished will never know it
-        store.wait([f"seen by {other}" for other in range(1, ranks())], FAREWELL)
+        store.wait([f"seen by {other}" for other in range(1, ranks())], EXIT_CODE_TIMEOUT)
 
 
 def check_share(batch: int) -> None:
@@ -131,14 +131,13 @@ def start_together(
         return step
     buffer = io.BytesIO()
     torch.save((run, step, network.state_dict(), optimizer.state_dict()), buffer)
-    content = [buffer.getvalue()]
-    dist.broadcast_object_list(content)
-    state = torch.load(io.BytesIO(content[0]), map_location="cpu", weights_only=True)
-    if state[0] != run:
+    content = io.BytesIO(from_rank_0(buffer.getvalue()))
+    run_of_rank_0, step, weights, state = torch.load(content, map_location="cpu", weights_only=True)
+    if run_of_rank_0 != run:
         raise click.UsageError(f"rank {rank()} has other options or other code than rank 0")
-    network.load_state_dict(state[2])
-    optimizer.load_state_dict(state[3])
-    return state[1]
+    network.load_state_dict(weights)
+    optimizer.load_state_dict(state)
+    return step
 
 
 def from_rank_0(value: object) -> object:
