@@ -1,4 +1,4 @@
-"""Corrections: pictures and the digits that they show according to a person, to train on.
+"""Corrections: pictures that a person has labelled, which training adds to the dataset.
 
 The server's page downloads them as mnist-corrections.tar: two gzipped IDX files with the names of
 MNIST's training archives. A zip file or a folder with the same two files works as well.

@@ -58,7 +58,7 @@ class Neighbours:
 
 
 def hold_team(finished: threading.Event) -> None:
-    """Have as many OpenMP threads, together with those that compute, as to exceed the CPUs."""
+    """Keep so many idle OpenMP threads that, with those that compute, they outnumber the CPUs."""
     size = max(2, available_cpus() - torch.get_num_threads() + 2)
     torch.set_num_threads(size)  # of this thread only
     torch.zeros(size << 15).add_(1)  # 32,768 elements for each thread, or torch uses fewer

@@ -25,10 +25,11 @@ def end_at_once() -> None:
 
 
 def end_if_stuck(reader: int) -> None:
-    """End the process some seconds after a signal, whose number comes from a pipe, if need be.
+    """End the process PATIENCE_SECONDS after a signal if it is still running then.
 
-    Python runs signal handlers between its own instructions only, but a rank that waits for another
-    one is inside a single call, possibly for minutes.
+    Python writes the number of the signal to the pipe that `reader` belongs to. It runs handlers
+    only between its own instructions, but a rank that waits for another one is inside a single
+    call, possibly for minutes.
     """
     number = os.read(reader, 1)[0]
     time.sleep(PATIENCE_SECONDS)
