@@ -3,63 +3,78 @@
 import os
 import subprocess
 import sys
-from contextlib import contextmanager
+import threading
 
+import neighbours
 import pytest
 import threads
+from bench_neighbours import busy_loops
 from conftest import ROOT
 
-# Prints the median seconds of a training step, with check() or without.
-STEPS = """
-import sys, time
-import optimization, torch, train
+# Prints the share of a CPU that a process uses while its main thread mostly sleeps between steps.
+WAITING = """
+import sys, threading, time
+import neighbours, torch
+numbers = torch.zeros(1 << 17)
+if sys.argv[1] == "team":
+    threading.Thread(target=neighbours.hold_team, args=(threading.Event(),), daemon=True).start()
+    time.sleep(0.3)
+for step in range(110):
+    if step == 10:
+        cpu, begun = time.process_time(), time.monotonic()
+    numbers.add_(1)
+    time.sleep(0.002)
+print((time.process_time() - cpu) / (time.monotonic() - begun))
+"""
+
+# Computes until its threads are to sleep because it waits for a CPU, and exits at once.
+WATCH = """
+from contextlib import closing
 from neighbours import Neighbours
-from recipes import RECIPES
-recipe, neighbours, device = RECIPES["default"], Neighbours(), torch.device("cpu")
-network, sgd = optimization.build(recipe, 0, device)
-images, labels = torch.zeros(128, 28, 28, dtype=torch.uint8), torch.zeros(128, dtype=torch.long)
-begun, seconds = time.monotonic(), []
-while time.monotonic() < begun + 5:
-    started = time.monotonic()
-    train.take_step(network, sgd, (images, labels, images), recipe, len(seconds), 100_000)
-    if sys.argv[1] == "check":
+with closing(Neighbours()) as neighbours:
+    while not neighbours.team:
         neighbours.check()
-    seconds.append(time.monotonic() - started)
-print(sorted(seconds)[len(seconds) // 2])
 """
 
 
-@contextmanager
-def busy_neighbours():
-    """As many processes as CPUs that never sleep."""
-    command = [sys.executable, "-c", "while True: pass"]
-    processes = [subprocess.Popen(command) for _ in range(threads.available_cpus())]
-    try:
-        yield
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
+def start_python(script, *arguments):
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "training"), "OMP_NUM_THREADS": "2"}
+    command = [sys.executable, "-c", script, *arguments]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
 
-def step_seconds(mode):
-    count = str(max(2, threads.available_cpus()))
-    environment = {"PYTHONPATH": str(ROOT / "training"), "OMP_NUM_THREADS": count}
-    command = [sys.executable, "-c", STEPS, mode]
-    result = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    return float(result.stdout)
+@pytest.mark.skipif(threads.available_cpus() < 2, reason="OpenMP does not spin on a single CPU")
+def test_threads_that_wait_do_not_spin_while_the_team_of_idle_threads_exists():
+    spinning, sleeping = (
+        float(start_python(WAITING, mode).communicate()[0]) for mode in ("no team", "team")
+    )
+    # On two idle CPUs 1.0 and 0.04.
+    assert sleeping < spinning / 3
 
 
-def test_training_next_to_busy_neighbours_does_not_wait_by_spinning():
-    alone = step_seconds("check"), step_seconds("spin")
-    with busy_neighbours():
-        beside = step_seconds("check"), step_seconds("spin")
-    print("\nmedian ms of a step           with Neighbours.check()  without")
-    for name, values in (("no other process", alone), ("next to a loop for each CPU", beside)):
-        print(f"{name:29}", *(f"{1000 * value:22.1f}" for value in values))
-    # The ratio was 0.2 to 0.5; without the fix it is 1.
-    assert beside[0] < 0.75 * beside[1]
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cannot pin to a CPU")
+def test_the_team_of_idle_threads_is_started_when_other_processes_need_the_cpu():
+    cpu = {min(os.sched_getaffinity(0))}
+    with busy_loops(2) as loops, start_python(WATCH) as training:
+        for process in (training, *loops):
+            os.sched_setaffinity(process.pid, cpu)
+        try:
+            assert training.wait(timeout=60) == 0
+        finally:
+            training.kill()
+
+
+def test_the_team_of_idle_threads_ends_when_the_cpu_is_free_again(monkeypatch):
+    watch = neighbours.Neighbours()
+    monkeypatch.setattr(neighbours, "seconds_without_cpu", lambda: watch.waited)
+    watch.team = team = threading.Thread(target=neighbours.hold_team, args=(watch.finished,))
+    team.start()
+    watch.check()
+    assert watch.team is team, "checked again too early"
+    watch.checked -= neighbours.CHECK_SECONDS
+    watch.check()
+    assert not team.is_alive()
+    assert watch.team is None
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,8 @@ class Neighbours:
 
     def __init__(self) -> None:
         self.checked, self.waited = time.monotonic(), seconds_without_cpu()
-        self.finished: threading.Event | None = None  # of the team that does nothing
+        self.finished = threading.Event()  # ends the team that does nothing
+        self.team: threading.Thread | None = None
 
     def check(self) -> None:
         """Start or end that team, according to the time since the last check."""
@@ -44,17 +45,22 @@ class Neighbours:
         waited = seconds_without_cpu()
         crowded = (waited - self.waited) / elapsed > CROWDED_SHARE
         self.checked, self.waited = time.monotonic(), waited
-        if crowded and not self.finished and torch.get_num_threads() > 1:
-            self.finished = threading.Event()
-            threading.Thread(target=hold_team, args=(self.finished,), daemon=True).start()
+        if crowded and not self.team and torch.get_num_threads() > 1:
+            self.finished.clear()
+            self.team = threading.Thread(target=hold_team, args=(self.finished,), daemon=True)
+            self.team.start()
         elif not crowded:
             self.close()
 
     def close(self) -> None:
-        """End the team that does nothing, if there is one."""
-        if self.finished:
-            self.finished.set()
-            self.finished = None
+        """End the team that does nothing, if there is one.
+
+        A thread that is still in torch when the interpreter exits would abort the process.
+        """
+        self.finished.set()
+        if self.team:
+            self.team.join()
+            self.team = None
 
 
 def hold_team(finished: threading.Event) -> None:
