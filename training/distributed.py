@@ -9,6 +9,7 @@ with 1 whatever the exit code of train.py was. Without these variables there is 
 
 import io
 import os
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -74,6 +75,9 @@ def joined(device: torch.device) -> Iterator[dist.Store | None]:
     finally:
         if dist.is_initialized():
             dist.destroy_process_group()
+        # A thread of gloo takes Python's lock to release the tensor of the last operation, and
+        # aborts the process ("terminate called without an active exception") if Python ends first.
+        time.sleep(0.1)
 
 
 def lost(store: dist.Store | None, error: RuntimeError) -> RanksLost:
