@@ -13,7 +13,7 @@ import onnx
 import pytest
 import torch
 from conftest import idx
-from corrections import NAMES
+from corrections_files import NAMES
 from drawing import strokes
 from published import published_metadata
 from recipes import RECIPES, Recipe
@@ -250,3 +250,10 @@ def test_repeated_training_on_corrections_cannot_lower_the_accuracy_step_by_step
     found = corrections.load([save_tar(tmp_path / "a.tar")], tmp_path / "none")
     before = corrections.measure_before(tmp_path, small_data(), found)
     assert before.accuracy == 0.9876
+
+
+def test_corrections_that_are_all_held_back_leave_the_training_images_alone():
+    data = small_data()
+    none = data.train[:0], data.train_labels[:0]
+    found = corrections.Corrections(*none, data.train, data.train_labels, "checksum")
+    assert len(corrections.add_to(data, found).train) == len(data.train)

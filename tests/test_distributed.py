@@ -14,6 +14,7 @@ import torch
 from conftest import TRAIN, start_training, training_environment
 from ports import free_port
 from published import published_metadata
+from test_corrections import save_tar
 
 FLAGS = ("--dataset", "synthetic", "--epochs", "2")
 
@@ -97,6 +98,15 @@ def test_a_rank_with_other_options_ends_all_with_2(start_ranks):
     assert codes == [2, 2], outputs
     assert "rank 1 has other options or other code than rank 0" in outputs[1]
     assert "rank 0 ends because another rank has failed" in outputs[0]
+
+
+def test_only_rank_0_needs_the_corrections(start_ranks, tmp_path):
+    corrections = str(save_tar(tmp_path / "corrections.tar"))
+    dry = ("--dataset", "synthetic", "--dry-run")
+    codes, outputs = ends(start_ranks((*dry, "--corrections", corrections), dry))
+    assert "held-back corrections read correctly" in outputs[0]
+    # After so few steps the accuracy may rise or fall.
+    assert codes in ([os.EX_OK] * 2, [os.EX_SOFTWARE] * 2), outputs
 
 
 def test_an_error_of_rank_0_ends_all_with_its_exit_code(start_ranks, tmp_path):

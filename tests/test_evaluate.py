@@ -148,6 +148,12 @@ def test_the_model_card_command_writes_figures_and_plots(data_dir, tmp_path):
     }
 
 
+def test_a_model_that_training_has_not_published_has_no_card(models):
+    result = run(model_card.main, models[0])
+    assert result.exit_code == 2
+    assert "was not published by train.py" in result.output
+
+
 def form(card):
     """The generated part of a model card without plots, with every figure and name replaced."""
     block = card.partition(model_card.BEGIN)[2].partition(model_card.END)[0]

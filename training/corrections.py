@@ -1,40 +1,30 @@
 """Corrections: pictures that a person has labelled, which training adds to the dataset.
 
-The server's page downloads them as mnist-corrections.tar: two gzipped IDX files with the names of
-MNIST's training archives. A zip file or a folder with the same two files works as well.
-
     python training/train.py --corrections mnist-corrections.tar
+
+corrections_files.py reads the files. Here they are split into those to train on and those to hold
+back, added to the dataset, and the trained network is compared with the model that it replaces.
 """
 
 import hashlib
 import json
-import os
-import tarfile
-import zipfile
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
-import mnist
 import numpy as np
 import torch
+from corrections_files import CorrectionsError, find, read
 from dataset import Dataset
 from evaluate import classify
 from publish import PublishError, logits_of
 from published import published_metadata
 from torch import Tensor, nn
 
-NAMES = tuple(mnist.ARCHIVES)[:2]  # the training images and their labels
-MAX_BYTES = 32 << 20  # of an IDX file, compressed or not
 SHARE = 1 / 16  # few corrections are repeated until they are this share of the training images
 HELD_BACK = 4  # one correction in four is not trained on, but shows whether training helped
 MIN_TO_HOLD_BACK = 8  # with fewer corrections, all of them are trained on
 TOLERANCE = 0.002  # how far the held-out accuracy may fall because of corrections
-
-
-class CorrectionsError(Exception):
-    """A file of corrections cannot be used; the message names the file and the reason."""
 
 
 class Corrections(NamedTuple):
@@ -63,79 +53,6 @@ def load(paths: Iterable[Path], folder: Path) -> Corrections | None:
     return split(labels) if labels else None
 
 
-def find(paths: Iterable[Path]) -> list[Path]:
-    """The tar files, zip files and folders with IDX files among `paths` and in them."""
-    found = []
-    for path in paths:
-        if path.is_dir() and not any((path / name).exists() for name in NAMES):
-            # Hidden entries belong to the operating system or to a mounted ConfigMap.
-            found += [entry for entry in sorted(path.iterdir()) if entry.name[0] != "."]
-        else:
-            found.append(path)
-    return found
-
-
-def read(source: Path) -> list[tuple[bytes, int]]:
-    """The pictures (784 bytes) and labels of a tar file, zip file or folder.
-
-    Raises CorrectionsError or OSError.
-    """
-    try:
-        images, labels = (mnist.parse_idx(decompress(part)) for part in idx_files(source))
-        if images.ndim != 3 or images.shape[1:] != (28, 28):
-            raise ValueError(f"images of shape {images.shape} instead of (N, 28, 28)")
-        if labels.shape != images.shape[:1]:
-            raise ValueError(f"{len(images)} images, but labels of shape {labels.shape}")
-        if len(labels) == 0:
-            raise ValueError("it contains no corrections")
-        if labels.max() > 9:
-            raise ValueError(f"the label {labels.max()} is not a digit")
-    # A zip file raises RuntimeError if it is encrypted or compressed in an unknown way.
-    except (ValueError, tarfile.TarError, zipfile.BadZipFile, EOFError, RuntimeError) as error:
-        raise CorrectionsError(f"{source}: {error}") from error
-    return [(image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True)]
-
-
-def idx_files(source: Path) -> list[bytes]:
-    """The two gzipped IDX files in a tar file, zip file or folder; raises ValueError and others."""
-    found: list[tuple[str, bytes]] = []
-
-    def collect(name: str, file: BinaryIO) -> None:
-        with file:
-            found.append((os.path.basename(name), file.read(MAX_BYTES)))
-
-    if source.is_dir():
-        for path in source.iterdir():
-            if path.name in NAMES:
-                collect(path.name, path.open("rb"))
-    elif zipfile.is_zipfile(source):
-        with zipfile.ZipFile(source) as archive:
-            for name in archive.namelist():
-                if os.path.basename(name) in NAMES:
-                    collect(name, archive.open(name))
-    else:
-        with tarfile.open(source, "r:") as archive:
-            for member in archive:
-                if member.isreg() and os.path.basename(member.name) in NAMES:
-                    collect(member.name, archive.extractfile(member))
-    for name in NAMES:
-        if (count := sum(name == other for other, _ in found)) != 1:
-            raise ValueError(f"{count} files named {name} instead of one")
-    return [dict(found)[name] for name in NAMES]
-
-
-def decompress(content: bytes) -> bytes:
-    """The content of a complete gzip file; raises ValueError."""
-    stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)  # gzip, with its checksum
-    try:
-        plain = stream.decompress(content, MAX_BYTES)
-    except zlib.error as error:
-        raise ValueError(f"a file in it is not gzip: {error}") from error
-    if not stream.eof or stream.unused_data:
-        raise ValueError(f"a file in it is incomplete or larger than {MAX_BYTES} bytes")
-    return plain
-
-
 def split(labels: dict[bytes, int]) -> Corrections:
     """Split corrections into those to train on and those to hold back.
 
@@ -158,7 +75,7 @@ def split(labels: dict[bytes, int]) -> Corrections:
 
 def add_to(data: Dataset, corrections: Corrections) -> Dataset:
     """`data` with the corrections among its training images, repeated until they are SHARE."""
-    count = len(corrections.train)
+    count = max(1, len(corrections.train))  # by chance, all of them may be held back
     times = max(1, round(SHARE / (1 - SHARE) * len(data.train) / count))
     return data._replace(
         train=torch.cat([data.train, corrections.train.repeat(times, 1, 1)]),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 import torch
-from corrections import CorrectionsError
+from corrections_files import CorrectionsError
 from distributed import RanksLost, end_all, joined, rank
 from files import locked
 from mnist import DownloadError

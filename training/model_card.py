@@ -89,6 +89,9 @@ def replace_figures(card: str, text: str) -> str:
 @data_dir_option
 def main(model: Path, card: Path, data_dir: Path) -> None:
     """Exits with 2 for wrong input, 65 or 69 if MNIST is not available."""
+    metadata = published_metadata(model)
+    if "recipe" not in metadata:
+        raise click.UsageError(f"{model} was not published by train.py")
     try:
         data = dataset.load("mnist", data_dir, seed=0)
     except mnist.DownloadError as error:
@@ -100,7 +103,7 @@ def main(model: Path, card: Path, data_dir: Path) -> None:
     matrix = confusion_matrix(data.test_labels.numpy(), probabilities.argmax(axis=1))
     error = expected_calibration_error(torch.from_numpy(probabilities), data.test_labels)
     rejection = confidence_in_unseen_kinds(str(model))
-    text = figures(published_metadata(model), accuracy, matrix, error, rejection)
+    text = figures(metadata, accuracy, matrix, error, rejection)
     plots = card.parent / "img"
     plots.mkdir(exist_ok=True)
     plot_confusion(matrix, plots / "confusion.png")

@@ -54,7 +54,7 @@ def content_version(predictor: Predictor) -> str:
 def export(predictor: Predictor) -> onnx.ModelProto:
     """The predictor as an ONNX graph with a dynamic batch."""
     example = torch.zeros(2, 28, 28, dtype=torch.uint8)
-    # The exporter tells its progress at length, and warns of its own deprecations.
+    # The exporter logs its progress in detail and warns about its own deprecations.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -120,6 +120,21 @@ def logits_of(network: nn.Module, images: Tensor) -> Tensor:
     return torch.cat([network(normalise(part)) for part in images.split(1000)])
 
 
+def test_results(
+    network: nn.Module, temperature: float, data: Dataset
+) -> tuple[np.ndarray, dict[str, float]]:
+    """The probabilities float32 [N, 10] of the test images, and what is published of the results.
+
+    `ece_before` and `ece_after` are the calibration errors without and with the temperature.
+    """
+    logits, labels = logits_of(network, data.test), data.test_labels
+    probabilities = torch.softmax(logits / temperature, dim=1)
+    accuracy = (logits.argmax(dim=1) == labels).float().mean().item()
+    errors = [expected_calibration_error(p, labels) for p in (logits.softmax(dim=1), probabilities)]
+    results = {"test_accuracy": accuracy, "ece_before": errors[0], "ece_after": errors[1]}
+    return probabilities.numpy(), {name: round(value, 5) for name, value in results.items()}
+
+
 def publish(
     network: nn.Module, data: Dataset, folder: Path, floor: float, facts: dict[str, object]
 ) -> np.ndarray:
@@ -140,27 +155,17 @@ def publish(
             "nothing published, the checkpoint is kept"
         )
     temperature = fit_temperature(logits, labels)
-    test_logits, test_labels = logits_of(network, data.test), data.test_labels
-    probabilities = torch.softmax(test_logits / temperature, dim=1)
-    accuracy = (probabilities.argmax(dim=1) == test_labels).float().mean().item()
+    probabilities, results = test_results(network, temperature, data)
+    facts = {**facts, "held_out_accuracy": round(held_out_accuracy, 5), **results}
     predictor = Predictor(network, temperature).eval()
-    before = expected_calibration_error(test_logits.softmax(dim=1), test_labels)
-    after = expected_calibration_error(probabilities, test_labels)
-    facts = {
-        **facts,
-        "held_out_accuracy": round(held_out_accuracy, 5),
-        "test_accuracy": round(accuracy, 5),
-        "ece_before": round(before, 5),
-        "ece_after": round(after, 5),
-    }
     model = describe(export(predictor), predictor, facts)
-    verify(model, probabilities.numpy(), data.test.numpy())
+    verify(model, probabilities, data.test.numpy())
     weights = io.BytesIO()
     torch.save(network.state_dict(), weights)
     publish_together(folder, {"mnist_cnn.pt": weights.getvalue(), "model.onnx": model})
     print(
-        f"held-out accuracy {held_out_accuracy:.2%}, test accuracy {accuracy:.2%} "
-        f"({len(test_labels)} images)",
+        f"held-out accuracy {held_out_accuracy:.2%}, test accuracy {results['test_accuracy']:.2%} "
+        f"({len(data.test)} images)",
         flush=True,
     )
-    return probabilities.numpy()
+    return probabilities

@@ -168,9 +168,12 @@ def run(options: SimpleNamespace, device: torch.device) -> None:
     if rank() == 0:
         prepare_folder(options.output_dir, options.dataset, options.replace)
     data = dataset.load(options.dataset, options.data_dir, options.seed)
-    found = corrections.load(options.corrections, options.data_dir / "corrections")
-    replaced = published_dataset(options.output_dir / "model.onnx")
-    if found and distributed.from_rank_0(replaced) != options.dataset:
+    found = replaced = None
+    if rank() == 0:
+        found = corrections.load(options.corrections, options.data_dir / "corrections")
+        replaced = published_dataset(options.output_dir / "model.onnx")
+    found, replaced = distributed.from_rank_0((found, replaced))
+    if found and replaced != options.dataset:
         print("there is no model to compare with: training one without the corrections first")
         train_and_publish(data, None, options, device)
     train_and_publish(data, found, options, device)
