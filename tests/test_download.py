@@ -156,7 +156,7 @@ def test_when_all_mirrors_fail_the_message_names_each_the_problem_and_the_ways_o
     assert [path.name for path in tmp_path.iterdir()] == [".download.lock"]
 
 
-def test_what_passes_is_tried_again(start_mirror, tmp_path, monkeypatch):
+def test_temporary_failures_are_retried(start_mirror, tmp_path, monkeypatch):
     failures = iter([503, 429])
 
     def fail_twice(handler, body):
@@ -169,7 +169,7 @@ def test_what_passes_is_tried_again(start_mirror, tmp_path, monkeypatch):
     assert len(mirror.paths) == len(CONTENT) + 2
 
 
-def test_archives_put_there_by_hand_need_no_network(tmp_path):
+def test_archives_that_are_already_in_the_folder_need_no_network(tmp_path):
     for name, body in CONTENT.items():
         (tmp_path / name).write_bytes(body)
     images, labels, test_images, test_labels = mnist.load(tmp_path)
@@ -199,7 +199,7 @@ def test_own_mirrors_come_before_the_public_ones(monkeypatch):
     assert mnist.mirrors() == ["http://one/a/", "https://two/", "https://public/"]
 
 
-def test_a_mirror_that_is_no_url_is_refused_in_words(tmp_path, monkeypatch):
+def test_a_mirror_that_is_not_a_url_is_refused_with_an_explanation(tmp_path, monkeypatch):
     monkeypatch.setenv("MNIST_MIRROR", "my-server/mnist")
     with pytest.raises(
         mnist.DownloadError, match="'my-server/mnist' must start with http"

@@ -41,7 +41,7 @@ def test_no_two_digits_are_the_same_picture(digits):
 
 
 @pytest.mark.parametrize("count", [0, 1, 7])
-def test_a_count_too_small_for_all_ten_digits_is_met_exactly(count):
+def test_fewer_than_ten_digits_can_be_drawn(count):
     images, labels = synthetic.draw_digits(count, seed=3)
     assert len(images) == len(labels) == count
 
@@ -75,7 +75,7 @@ def test_digits_are_white_on_black_with_soft_edges(digits):
     assert not images[:, [0, -1]].any(axis=(1, 2)).mean() > 0.02
 
 
-def test_every_template_draws_a_line_that_stays_joined():
+def test_every_template_draws_a_connected_line():
     for template in [t for templates in synthetic.DIGITS.values() for t in templates]:
         _, starts, ends = strokes.stroke_matrices(template)
         breaks = np.abs(ends[:-1] - starts[1:]).max(axis=1) > 1e-5
@@ -83,8 +83,8 @@ def test_every_template_draws_a_line_that_stays_joined():
         assert np.allclose(starts.sum(axis=1), 1, atol=1e-5), template
 
 
-def test_a_model_of_means_tells_the_digits_apart(digits):
-    """Nearest class mean: weak, but far from the 10 % that wrong labels would give."""
+def test_the_nearest_mean_image_classifies_most_digits(digits):
+    # 60 % is little, but far from the 10 % that wrong labels would give.
     images, labels = (part.astype(np.float32) for part in digits)
     means = np.stack([images[:500][labels[:500] == digit].mean(axis=0) for digit in range(10)])
     distance = ((images[500:, None] - means) ** 2).sum(axis=(2, 3))
@@ -92,7 +92,7 @@ def test_a_model_of_means_tells_the_digits_apart(digits):
 
 
 @pytest.mark.parametrize("held_out", [False, True])
-def test_non_digits_are_images_and_come_again_with_the_seed(held_out):
+def test_the_same_seed_draws_the_same_non_digits(held_out):
     images = non_digits.draw_non_digits(203, seed=1, held_out=held_out)
     assert (images.shape, images.dtype) == ((203, 28, 28), np.uint8)
     assert np.array_equal(images, non_digits.draw_non_digits(203, seed=1, held_out=held_out))

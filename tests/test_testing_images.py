@@ -42,7 +42,7 @@ def test_each_test_image_is_a_picture_named_by_its_label_and_its_place(data_dir,
     assert capsys.readouterr().out == f"wrote 12 pictures as {target}/DIGIT/INDEX.jpg\n"
 
 
-def test_a_picture_shows_its_image_and_little_else(data_dir, images, tmp_path):
+def test_a_jpeg_has_almost_the_pixels_of_its_image(data_dir, images, tmp_path):
     assert testing_images.main([str(data_dir), str(tmp_path / "testing")]) == os.EX_OK
     for index, (image, label) in enumerate(zip(images, LABELS, strict=True)):
         with Image.open(tmp_path / "testing" / str(label) / f"{index}.jpg") as picture:
@@ -51,7 +51,7 @@ def test_a_picture_shows_its_image_and_little_else(data_dir, images, tmp_path):
         assert np.sqrt((difference**2).mean()) < 5  # of 255
 
 
-def test_archives_that_differ_in_length_are_no_silent_loss(images, tmp_path):
+def test_archives_of_different_lengths_are_refused(images, tmp_path):
     with pytest.raises(ValueError, match="shorter"):
         testing_images.write_images(images, np.uint8(LABELS[:-1]), tmp_path)
 
@@ -59,7 +59,7 @@ def test_archives_that_differ_in_length_are_no_silent_loss(images, tmp_path):
 @pytest.mark.parametrize(
     ("mirror", "code"), [("http://127.0.0.1:1", os.EX_UNAVAILABLE), ("ftp://x", 2)]
 )
-def test_without_archives_the_message_and_the_code_are_those_of_training(
+def test_without_archives_the_message_and_the_exit_code_are_those_of_training(
     data_dir, tmp_path, monkeypatch, capsys, mirror, code
 ):
     monkeypatch.setenv("MNIST_MIRROR", mirror)
@@ -71,7 +71,7 @@ def test_without_archives_the_message_and_the_code_are_those_of_training(
     assert not (tmp_path / "testing").exists()
 
 
-def test_a_target_that_cannot_be_written_is_said_with_a_code_of_its_own(data_dir, tmp_path, capsys):
+def test_an_output_folder_that_cannot_be_written_has_its_own_exit_code(data_dir, tmp_path, capsys):
     (tmp_path / "testing").write_text("a file where the folder should be")
     assert testing_images.main([str(data_dir), str(tmp_path / "testing")]) == os.EX_CANTCREAT
     assert capsys.readouterr().err.startswith("testing_images: cannot write the pictures: ")

@@ -69,7 +69,7 @@ def test_the_model_file_gives_the_probabilities_of_the_weights(model_file):
     assert (actual.argmax(axis=1) == labels).mean() > 0.9
 
 
-def test_what_is_no_digit_seldom_gets_99_percent_confidence(model_file):
+def test_non_digits_rarely_get_99_percent_confidence(model_file):
     session = onnxruntime.InferenceSession(model_file)
 
     def confidence(images):
@@ -147,7 +147,7 @@ def test_a_dry_run_does_everything_and_keeps_nothing(train_small, tmp_path, caps
     assert not (tmp_path / "out").exists()
 
 
-def test_an_output_folder_that_cannot_be_written_is_found_out_before_training(main, capsys):
+def test_an_output_folder_that_cannot_be_written_is_reported_before_training(main, capsys):
     assert main("--dataset", "synthetic", "--output-dir", "/dev/null/out") == os.EX_CANTCREAT
     assert "cannot write to the output folder" in capsys.readouterr().err
 
@@ -187,7 +187,7 @@ def test_the_default_folders_do_not_depend_on_the_current_one(monkeypatch):
     assert (options["data_dir"], options["output_dir"]) == folders
 
 
-def test_augmented_digits_stay_pictures_and_all_differ():
+def test_augmented_digits_are_valid_images_and_all_differ():
     images = torch.from_numpy(np.repeat(draw_digits(1, seed=0)[0], 50, axis=0))
     torch.manual_seed(0)
     first = augment.augment(images, RECIPES["default"])

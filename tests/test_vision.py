@@ -60,7 +60,7 @@ def difference(one: np.ndarray, other: np.ndarray) -> float:
     return min(abs(np.roll(one, by, (0, 1)).astype(int) - other).mean() for by in shifts)
 
 
-def test_a_28x28_picture_light_on_dark_is_returned_as_it_came(digits):
+def test_a_28x28_picture_light_on_dark_is_returned_unchanged(digits):
     for digit in digits:
         image, warnings = to_mnist(digit)
         assert np.array_equal(image, digit)
@@ -95,7 +95,7 @@ def test_the_same_digit_gives_the_same_form_whatever_its_polarity_or_place():
 
 
 @pytest.mark.parametrize("darkest", [1.0, 0.5, 0.25])
-def test_ink_is_told_from_paper_under_uneven_light(digits, darkest):
+def test_ink_is_separated_from_paper_under_uneven_light(digits, darkest):
     rng = np.random.default_rng(0)
     for digit in digits[:5]:
         page = paint(place(digit)) * light(rng, (PAGE, PAGE), darkest)
@@ -104,7 +104,7 @@ def test_ink_is_told_from_paper_under_uneven_light(digits, darkest):
 
 
 @pytest.mark.parametrize("width", [0.5, 4.0])
-def test_strokes_far_from_mnists_width_are_brought_near_it(digits, width):
+def test_very_thin_and_very_thick_strokes_get_about_mnists_width(digits, width):
     for digit in digits:
         drawn = place(pen(digit, width))
         image, _ = to_mnist(gray(paint(drawn)))
@@ -313,6 +313,6 @@ def flood_names(labels: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.where(mask, first[labels], 0)
 
 
-def test_the_threshold_falls_between_two_heaps():
+def test_the_threshold_lies_between_two_groups_of_pixels():
     values = np.repeat(np.array([25, 180], np.uint8), [900, 100])
     assert 25 < otsu_threshold(values) < 180

@@ -1,4 +1,4 @@
-"""Files that readers, crashes and a second training run never see half written."""
+"""Writes files so that no reader ever finds them half written, not even after a crash; a lock."""
 
 import fcntl
 import os
