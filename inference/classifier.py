@@ -71,7 +71,6 @@ def read_model(data: bytes) -> Model:
     options = onnxruntime.SessionOptions()
     # The workers are the unit of parallelism: more threads would only compete with them.
     options.intra_op_num_threads = 1
-    options.inter_op_num_threads = 1
     # The arena would keep the memory of the largest batch, and gains nothing on a small network.
     options.enable_cpu_mem_arena = False
     options.log_severity_level = 4  # Errors are raised, and logged once by the caller.
