@@ -31,7 +31,7 @@ def test_replacing_the_model_under_load_mixes_no_versions_and_leaks_nothing(serv
     assert len(server.workers()) == 2
     for first, last in zip(before, after, strict=True):
         assert last.files <= first.files + 4
-        assert last.threads <= first.threads
+        assert last.threads <= 2  # one for connections, one for pictures
         assert last.megabytes < first.megabytes + 25
     assert "Traceback" not in server.read_log()
     versions = re.findall(r"serving model (\w+)", server.read_log())
