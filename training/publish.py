@@ -120,16 +120,16 @@ def logits_of(network: nn.Module, images: Tensor) -> Tensor:
     return torch.cat([network(normalise(part)) for part in images.split(1000)])
 
 
-def test_results(
+def evaluate_on_test_images(
     network: nn.Module, temperature: float, data: Dataset
 ) -> tuple[np.ndarray, dict[str, float]]:
-    """The probabilities float32 [N, 10] of the test images, and what is published of the results.
+    """The probabilities float32 [N, 10] of the test images, and the results for the metadata.
 
     `ece_before` and `ece_after` are the calibration errors without and with the temperature.
     """
     logits, labels = logits_of(network, data.test), data.test_labels
     probabilities = torch.softmax(logits / temperature, dim=1)
-    accuracy = (logits.argmax(dim=1) == labels).float().mean().item()
+    accuracy = (probabilities.argmax(dim=1) == labels).float().mean().item()
     errors = [expected_calibration_error(p, labels) for p in (logits.softmax(dim=1), probabilities)]
     results = {"test_accuracy": accuracy, "ece_before": errors[0], "ece_after": errors[1]}
     return probabilities.numpy(), {name: round(value, 5) for name, value in results.items()}
@@ -155,7 +155,7 @@ def publish(
             "nothing published, the checkpoint is kept"
         )
     temperature = fit_temperature(logits, labels)
-    probabilities, results = test_results(network, temperature, data)
+    probabilities, results = evaluate_on_test_images(network, temperature, data)
     facts = {**facts, "held_out_accuracy": round(held_out_accuracy, 5), **results}
     predictor = Predictor(network, temperature).eval()
     model = describe(export(predictor), predictor, facts)
