@@ -95,7 +95,7 @@ def train_and_kill(folder: Path, seed: int, durations: tuple[float, float]) -> s
         return "finished"
     expected = {-number} if number == signal.SIGKILL else {128 + number}
     if during_start or "published in" in output:
-        expected.add(-number)  # Python has no handlers yet, or none any more
+        expected.add(-number)  # Python's handlers are not installed yet, or already removed
     if process.returncode not in expected:
         return f"exit code {process.returncode} after {number.name}:\n{output}"
     return f"{number.name} {'while starting' if during_start else 'while training or publishing'}"

@@ -1,28 +1,19 @@
 """Training on corrections: what is read, what is refused, and what the training learns."""
 
 import gzip
-import io
 import json
 import os
-import tarfile
-import zipfile
 
 import corrections
-import numpy as np
 import onnx
 import pytest
 import torch
-from conftest import idx
-from corrections_files import NAMES
-from drawing import strokes
+from mirror_writing import IMAGES, LABELS, idx_files, save_tar, tar, written, zipped
 from published import published_metadata
 from recipes import RECIPES, Recipe
 from small_training import small_data
 from tiny_model import model_bytes
 
-IMAGES, LABELS = NAMES
-# A 7 and a 3 in mirror writing: small_data has no similar digits.
-STYLE = {7: "66,6 4,4* 42,100", 3: "66,12 38,0 10,14 18,38 46,48* 12,56 4,78 28,99 72,90"}
 # Learns small_data in 80 small steps.
 EASY = Recipe(
     channels=(16, 16, 24),
@@ -37,43 +28,6 @@ EASY = Recipe(
     elastic=0.2,
     noise=0,
 )
-
-
-def written(count, seed):
-    """`count` pictures of each digit in STYLE, and their labels."""
-    rng = np.random.default_rng(seed)
-    images = [strokes.draw((template,), count, rng) for template in STYLE.values()]
-    return np.concatenate(images), np.repeat(list(STYLE), count)
-
-
-def tar(files):
-    """A tar file of (name, content) pairs."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as archive:
-        for name, content in files:
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()
-
-
-def zipped(files):
-    """A zip file of (name, content) pairs."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files:
-            archive.writestr(name, content)
-    return buffer.getvalue()
-
-
-def idx_files(images, labels):
-    return [(IMAGES, idx(images)), (LABELS, idx(labels))]
-
-
-def save_tar(path, count=10, seed=0):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(tar(idx_files(*written(count, seed))))
-    return path
 
 
 def everything(found):

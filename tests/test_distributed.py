@@ -12,9 +12,9 @@ import distributed
 import pytest
 import torch
 from conftest import TRAIN, start_training, training_environment
+from mirror_writing import save_tar
 from ports import free_port
 from published import published_metadata
-from test_corrections import save_tar
 
 FLAGS = ("--dataset", "synthetic", "--epochs", "2")
 

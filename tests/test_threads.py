@@ -28,7 +28,7 @@ for step in range(110):
 print((time.process_time() - cpu) / (time.monotonic() - begun))
 """
 
-# Computes until its threads are to sleep because it waits for a CPU, and exits at once.
+# Runs until Neighbours starts the team because the CPU is crowded, and then exits at once.
 WATCH = """
 from contextlib import closing
 from neighbours import Neighbours
@@ -49,7 +49,7 @@ def test_threads_that_wait_do_not_spin_while_the_team_of_idle_threads_exists():
     spinning, sleeping = (
         float(start_python(WAITING, mode).communicate()[0]) for mode in ("no team", "team")
     )
-    # On two idle CPUs 1.0 and 0.04.
+    # On two idle CPUs, the shares are 1.0 and 0.04.
     assert sleeping < spinning / 3
 
 
