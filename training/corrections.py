@@ -75,7 +75,7 @@ def split(labels: dict[bytes, int]) -> Corrections:
 
 def add_to(data: Dataset, corrections: Corrections) -> Dataset:
     """`data` with the corrections among its training images, repeated until they are SHARE."""
-    count = max(1, len(corrections.train))  # by chance, all of them may be held back
+    count = max(1, len(corrections.train))  # all of them may happen to be held back
     times = max(1, round(SHARE / (1 - SHARE) * len(data.train) / count))
     return data._replace(
         train=torch.cat([data.train, corrections.train.repeat(times, 1, 1)]),

@@ -1,4 +1,4 @@
-"""Writes files so that no reader ever finds them half written, not even after a crash; a lock."""
+"""Writes files that no reader ever finds half written, not even after a crash; locks a folder."""
 
 import fcntl
 import os
