@@ -1,0 +1,94 @@
+"""The sets of pictures of bench_reading.py: a source, what is done to it, and how many pictures.
+
+    for upload, label in pictures("28x28, off centre, print", "decide"): ...
+
+A set gives the same pictures on every run with the same fonts and packages. label is None on a
+picture without a digit.
+"""
+
+import zlib
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+import numpy as np
+import scenes_found
+import scenes_plain
+import sources
+from scenes_empty import EMPTY, LETTERS
+from sources import Glyph
+
+HALVES = ("decide", "report")
+Source = Callable[[str], list[Glyph]]
+Scene = Callable[[Glyph, np.random.Generator], bytes | None]
+
+
+def hands(half: str) -> list[Glyph]:
+    """Handwriting of all sources, in about equal parts."""
+    parts = sources.handwriting_fonts(half), sources.handwritten(half)
+    return [*parts[0], *parts[1], *sources.mnist_digits(half, 150)]
+
+
+def anybody(half: str) -> list[Glyph]:
+    """Print and handwriting in about equal parts."""
+    return [*sources.printed(half), *hands(half)]
+
+
+def printed_letters(half: str) -> list[Glyph]:
+    return sources.printed(half, LETTERS)
+
+
+def handwritten_letters(half: str) -> list[Glyph]:
+    return sources.handwritten(half, LETTERS)
+
+
+# Whose digits are in the sets of scenes_found.py, where not anybody's.
+FOUND_SOURCES: dict[str, Source] = {
+    "meter wheel": sources.printed,
+    "whiteboard": hands,
+    "sticky note": hands,
+    "school paper": hands,
+    "phone photo": hands,
+    "seven segments": sources.segments,
+    "dot matrix": sources.printed,
+    "neon": hands,
+}
+plain = scenes_plain.SCENES
+DIGIT_SETS: dict[str, tuple[Source, Scene, int]] = {
+    "handwriting fonts": (sources.handwriting_fonts, plain["as it is"], 390),
+    "handwriting fonts of Debian": (sources.handwritten, plain["as it is"], 240),
+    "print, plain": (sources.printed, plain["plain"], 400),
+    "print, cut out": (sources.printed, plain["cut out"], 400),
+    "print, screenshot": (sources.printed, plain["screenshot"], 200),
+    "28x28, off centre, print": (sources.printed, plain["28x28, off centre"], 300),
+    "28x28, off centre, fonts": (hands, plain["28x28, off centre"], 300),
+    "28x28, off centre, MNIST": (sources.mnist_digits, plain["28x28, off centre"], 300),
+    "28x28, gray photo": (anybody, plain["28x28, gray photo"], 300),
+    "cropped, print": (sources.printed, plain["cropped"], 300),
+    "cropped, handwriting": (hands, plain["cropped"], 300),
+    "scikit-learn's, enlarged": (sources.sklearn_digits, plain["enlarged"], 300),
+    "8x8 and 16x16, enlarged": (anybody, plain["enlarged"], 300),
+} | {
+    name: (FOUND_SOURCES.get(name, anybody), scene, 200)
+    for name, scene in scenes_found.SCENES.items()
+}
+EMPTY_SETS = {f"empty: {name}": scene for name, scene in EMPTY.items()}
+EMPTY_COUNT = 40
+LETTER_SETS: dict[str, tuple[Source, Scene, int]] = {
+    "letters, print": (printed_letters, plain["plain"], 300),
+    "letters, handwriting": (handwritten_letters, plain["as it is"], 200),
+}
+NAMES = [*DIGIT_SETS, *EMPTY_SETS, *LETTER_SETS]
+
+
+def pictures(name: str, half: str) -> Iterator[tuple[bytes, int | None]]:
+    """The uploads of a set and their labels. Raises MissingSource."""
+    rng = np.random.default_rng([zlib.crc32(name.encode()), HALVES.index(half)])
+    if name in EMPTY_SETS:
+        for _ in range(EMPTY_COUNT):
+            yield EMPTY_SETS[name](rng), None
+        return
+    source, scene, count = (DIGIT_SETS | LETTER_SETS)[name]
+    for glyph in islice(sources.endless(source(half), rng), count):
+        upload = scene(glyph, rng)
+        if upload is not None:
+            yield upload, int(glyph.character) if name in DIGIT_SETS else None

@@ -1,0 +1,196 @@
+"""Digits and letters that nothing here was made from: fonts, other writers, MNIST, scikit-learn's.
+
+    for digit in endless(printed("decide"), rng):
+        cover = digit.draw(40)  # the share of each pixel that ink covers, 40 pixels long
+
+Each source has two halves, "decide" and "report", which share no font, writer or picture: whatever
+is chosen is chosen on the first, and only the second is published. FONTS is where Debian's fonts
+are installed (default /usr/share/fonts), FONTS_TUNE an .npz file of handwritten digits (`images`
+uint8 [N, H, W], black on white, and `names` "font:digit"), DATA_DIR holds MNIST's archives.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, lru_cache, partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from mnist import read_idx
+from PIL import Image, ImageFont
+
+ROOT = Path(__file__).resolve().parent.parent
+DEBIAN_PACKAGES = (
+    "fonts-3270 fonts-adf-gillius fonts-adf-tribun fonts-agave fonts-anonymous-pro "
+    "fonts-averia-sans-gwf fonts-b612 fonts-bebas-neue fonts-bwht fonts-cabin fonts-cantarell "
+    "fonts-clear-sans fonts-comfortaa fonts-courier-prime fonts-crosextra-caladea "
+    "fonts-crosextra-carlito fonts-dkg-handwriting fonts-dosis fonts-dseg fonts-eurofurence "
+    "fonts-fantasque-sans fonts-firacode fonts-freefont-ttf fonts-gnutypewriter fonts-hermit "
+    "fonts-humor-sans fonts-inconsolata fonts-inter fonts-jetbrains-mono fonts-junction "
+    "fonts-junicode fonts-jura fonts-karla fonts-kiloji fonts-klee fonts-kristi fonts-lato "
+    "fonts-league-mono fonts-league-spartan fonts-liberation fonts-linuxlibertine fonts-lobster "
+    "fonts-manrope fonts-monofur fonts-mononoki fonts-noto-core fonts-ocr-b fonts-okolaks "
+    "fonts-open-sans fonts-play fonts-quicksand fonts-roboto-slab fonts-roboto-unhinted "
+    "fonts-rufscript fonts-seto fonts-sil-andika fonts-sil-charis fonts-sil-gentiumplus "
+    "fonts-sjfonts fonts-tlwg-typewriter-ttf fonts-tuffy fonts-urw-base35 fonts-yusei-magic"
+)
+# Fonts of one origin (the clones of Helvetica, of Times and of Courier; Noto and Open Sans) are in
+# one half. Left out: DejaVu, Hack, Verana and STIX, which matplotlib ships or which come from the
+# same drawings; EB Garamond and Vollkorn, whose 1 is a small capital I; OCR-A, whose 6 is a b;
+# Beteckna, whose 1 is a bare bar; Femkeklaver, which draws outlines; Ecolier, whose strokes vanish;
+# Breip, whose 0 is open.
+PRINTED = {
+    "decide": """LiberationSans-Regular.ttf LiberationSansNarrow-Bold.ttf NimbusMonoPS-Bold.otf
+        FreeMono.ttf TlwgTypewriter.ttf CourierPrime.otf NotoSans-Regular.ttf OpenSans-CondBold.ttf
+        URWGothic-Book.otf C059-Roman.otf LinBiolinum_R.otf Inconsolata.otf LeagueSpartan-Bold.otf
+        Comfortaa-Regular.ttf Play-Regular.ttf Cabin-Regular.otf mononoki-Regular.ttf OCRB.otf
+        Karla-Regular.otf monof55.ttf eurof55.ttf 3270-Regular.ttf AveriaSansGWF-Regular.ttf
+        Z003-MediumItalic.otf Carlito-Regular.ttf Lato-Black.ttf JetBrainsMono-Regular.ttf
+        Tuffy.ttf Dosis-Medium.otf TribunADFStd-Regular.otf CharisSIL-Regular.ttf""",
+    "report": """LiberationSerif-Regular.ttf FreeSerifBold.ttf LiberationMono-Bold.ttf
+        Roboto-Regular.ttf RobotoCondensed-Bold.ttf RobotoSlab-Regular.otf P052-Roman.otf
+        URWBookman-Light.otf LinLibertine_R.otf FiraCode-Regular.ttf Cantarell-Regular.otf
+        Quicksand-Regular.ttf Jura-Regular.otf B612-Regular.otf agave-r-autohinted.ttf
+        AnonymousPro.ttf Andika-Regular.ttf GentiumPlus-Regular.ttf BebasNeue-Bold.otf
+        ClearSans-Regular.ttf GilliusADF-Regular.otf GNUTypewriter.ttf Manrope-Bold.ttf
+        FantasqueSansMono-Regular.ttf LeagueMono-Regular.otf Hermit-medium.otf Junction.otf
+        okolaksRegular.ttf Inter-Regular.otf lobster.otf Caladea-Regular.ttf
+        JunicodeTwoBeta-Regular.otf""",
+}
+HANDWRITTEN = {
+    "decide": """Kristi.ttf Humor-Sans.ttf Delphine.ttf KleeOne-Regular.ttf kiloji.ttf
+        BecauseWeConnect-Regular.otf BecauseWeMentor-Regular.otf BecauseWeOrganize-Regular.otf""",
+    "report": """dkg.ttf Rufscript010.ttf SteveHand.ttf YuseiMagic-Regular.ttf setofont.ttf
+        BecauseWeCreate-Regular.otf BecauseWeLearn-Regular.otf""",
+}
+SEGMENTS = {
+    "decide": "DSEG7Classic-Bold.ttf DSEG7Classic-LightItalic.ttf DSEG7Classic-Regular.ttf",
+    "report": "DSEG7Modern-Bold.ttf DSEG7Modern-Italic.ttf DSEG7Modern-Regular.ttf",
+}
+
+
+class MissingSource(Exception):
+    """A source that is not on this machine, and how to get it."""
+
+
+class Glyph(NamedTuple):
+    """A digit or a letter.
+
+    draw(size) is its ink, float32 [height, width] in 0..1, cropped; the longer side has that size.
+    """
+
+    character: str
+    draw: Callable[[float], np.ndarray]
+
+
+def printed(half: str, characters: str = "0123456789") -> list[Glyph]:
+    return _of_fonts(PRINTED[half], characters)
+
+
+def handwritten(half: str, characters: str = "0123456789") -> list[Glyph]:
+    return _of_fonts(HANDWRITTEN[half], characters)
+
+
+def segments(half: str) -> list[Glyph]:
+    return _of_fonts(SEGMENTS[half], "0123456789")
+
+
+def handwriting_fonts(half: str) -> list[Glyph]:
+    """The digits of FONTS_TUNE, every second font."""
+    path = Path(os.environ.get("FONTS_TUNE", ROOT.parent / "shared" / "data" / "fonts-tune.npz"))
+    if not path.exists():
+        raise MissingSource(f"there is no {path}: set FONTS_TUNE")
+    with np.load(path) as archive:
+        images, names = archive["images"], [str(name).split(":") for name in archive["names"]]
+    own = sorted({font for font, _ in names})[half == "report" :: 2]
+    return [
+        _of_picture(label, 255 - image)
+        for image, (font, label) in zip(images, names, strict=True)
+        if font in own
+    ]
+
+
+def mnist_digits(half: str, count: int = 1000) -> list[Glyph]:
+    """MNIST's digits drawn again with smooth outlines: the last of training, or test images."""
+    folder = Path(os.environ.get("DATA_DIR", ROOT / "data" / "mnist"))
+    name = folder / ("t10k" if half == "report" else "train")
+    try:
+        images = read_idx(Path(f"{name}-images-idx3-ubyte.gz"))[-5000:]
+        labels = read_idx(Path(f"{name}-labels-idx1-ubyte.gz"))[-5000:]
+    except FileNotFoundError as error:
+        raise MissingSource(f"there is no {error.filename}: set DATA_DIR") from error
+    chosen = np.linspace(0, len(labels) - 1, count).astype(int)
+    return [_of_picture(str(labels[i]), _smooth(images[i])) for i in chosen]
+
+
+def sklearn_digits(half: str) -> list[Glyph]:
+    """The 8x8 digits of scikit-learn, of which draw(size) is always [8, 8]."""
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    middle = len(digits.target) // 2  # The writers follow one another.
+    own = slice(None, middle) if half == "decide" else slice(middle, None)
+    pairs = zip(digits.target[own], np.float32(digits.images[own] / 16), strict=True)
+    return [Glyph(str(label), lambda size, image=image: image) for label, image in pairs]
+
+
+def endless(glyphs: Sequence[Glyph], rng: np.random.Generator) -> Iterator[Glyph]:
+    """All glyphs in a random order, again and again."""
+    while True:
+        for index in rng.permutation(len(glyphs)):
+            yield glyphs[index]
+
+
+@cache
+def _font_files() -> dict[str, Path]:
+    folder = Path(os.environ.get("FONTS", "/usr/share/fonts"))
+    return {path.name.replace(" ", ""): path for path in sorted(folder.rglob("*.[ot]tf"))}
+
+
+def _of_fonts(names: str, characters: str) -> list[Glyph]:
+    missing = [name for name in names.split() if name not in _font_files()]
+    if missing:
+        raise MissingSource(f"there is no {missing[0]}: apt-get install {DEBIAN_PACKAGES}")
+    paths = [_font_files()[name] for name in names.split()]
+    return [
+        Glyph(character, partial(_set, path, character))
+        for path in paths
+        for character in characters
+    ]
+
+
+@lru_cache(maxsize=500)
+def _font(path: Path, size: float) -> ImageFont.FreeTypeFont:
+    return ImageFont.truetype(path, size)
+
+
+def _set(path: Path, character: str, size: float) -> np.ndarray:
+    left, top, right, bottom = _font(path, 400).getbbox(character, anchor="ls")
+    font = _font(path, round(400 * size / max(bottom - top, right - left), 1))
+    mask = font.getmask(character, mode="L", anchor="ls")
+    return crop(np.asarray(mask, np.float32).reshape(mask.size[::-1]) / 255)
+
+
+def _of_picture(character: str, picture: np.ndarray) -> Glyph:
+    """A glyph from a large uint8 [H, W], white on black."""
+    large = crop(np.float32(picture) / 255)
+    return Glyph(character, lambda size: resized(large, size / max(large.shape)))
+
+
+def _smooth(digit: np.ndarray) -> np.ndarray:
+    """A pen's outline instead of a grid of gray squares: uint8 [280, 280] of [28, 28]."""
+    large = Image.fromarray(digit).resize((280, 280), Image.Resampling.BICUBIC)
+    outline = np.clip((np.asarray(large, np.float32) / 255 - 0.5) * 4 + 0.5, 0, 1)
+    return np.uint8(outline * 255)
+
+
+def crop(cover: np.ndarray, level: float = 0.02) -> np.ndarray:
+    """The box of what is above a level."""
+    rows, columns = (np.flatnonzero((cover > level).any(axis=axis)) for axis in (1, 0))
+    return cover[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def resized(cover: np.ndarray, scale: float, how=Image.Resampling.LANCZOS) -> np.ndarray:
+    """Float32 [H, W] in 0..1 at another scale."""
+    size = [max(1, round(side * scale)) for side in cover.shape[::-1]]
+    return np.clip(np.asarray(Image.fromarray(cover).resize(size, how)), 0, 1)
