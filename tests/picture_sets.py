@@ -13,7 +13,9 @@ from itertools import islice
 import numpy as np
 import scenes_found
 import scenes_plain
+import scenes_things
 import sources
+from doodles import doodles
 from scenes_empty import EMPTY, LETTERS
 from sources import Glyph
 
@@ -41,16 +43,22 @@ def handwritten_letters(half: str) -> list[Glyph]:
     return sources.handwritten(half, LETTERS)
 
 
-# Whose digits are in the sets of scenes_found.py, where not anybody's.
-FOUND_SOURCES: dict[str, Source] = {
-    "meter wheel": sources.printed,
+# Whose digits are in the sets of scenes_found.py and scenes_things.py, where not anybody's.
+SCENE_SOURCES: dict[str, Source] = {
     "whiteboard": hands,
     "sticky note": hands,
     "school paper": hands,
     "phone photo": hands,
+    "out of a number": sources.printed,
+    "meter wheel": sources.printed,
     "seven segments": sources.segments,
     "dot matrix": sources.printed,
     "neon": hands,
+    "patterned card": sources.printed,
+    "embossed": sources.printed,
+    "outlined": sources.printed,
+    "halftone": sources.printed,
+    "corner of a canvas": hands,
 }
 plain = scenes_plain.SCENES
 DIGIT_SETS: dict[str, tuple[Source, Scene, int]] = {
@@ -68,16 +76,17 @@ DIGIT_SETS: dict[str, tuple[Source, Scene, int]] = {
     "scikit-learn's, enlarged": (sources.sklearn_digits, plain["enlarged"], 300),
     "8x8 and 16x16, enlarged": (anybody, plain["enlarged"], 300),
 } | {
-    name: (FOUND_SOURCES.get(name, anybody), scene, 200)
-    for name, scene in scenes_found.SCENES.items()
+    name: (SCENE_SOURCES.get(name, anybody), scene, 200)
+    for name, scene in (scenes_found.SCENES | scenes_things.SCENES).items()
 }
 EMPTY_SETS = {f"empty: {name}": scene for name, scene in EMPTY.items()}
 EMPTY_COUNT = 40
-LETTER_SETS: dict[str, tuple[Source, Scene, int]] = {
+OTHER_SETS: dict[str, tuple[Source, Scene, int]] = {
     "letters, print": (printed_letters, plain["plain"], 300),
     "letters, handwriting": (handwritten_letters, plain["as it is"], 200),
+    "doodles": (doodles, plain["as it is"], 90),
 }
-NAMES = [*DIGIT_SETS, *EMPTY_SETS, *LETTER_SETS]
+NAMES = [*DIGIT_SETS, *EMPTY_SETS, *OTHER_SETS]
 
 
 def pictures(name: str, half: str) -> Iterator[tuple[bytes, int | None]]:
@@ -87,7 +96,7 @@ def pictures(name: str, half: str) -> Iterator[tuple[bytes, int | None]]:
         for _ in range(EMPTY_COUNT):
             yield EMPTY_SETS[name](rng), None
         return
-    source, scene, count = (DIGIT_SETS | LETTER_SETS)[name]
+    source, scene, count = (DIGIT_SETS | OTHER_SETS)[name]
     for glyph in islice(sources.endless(source(half), rng), count):
         upload = scene(glyph, rng)
         if upload is not None:

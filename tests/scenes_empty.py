@@ -7,6 +7,7 @@ digit, in print or by hand; left out are B b D G g I i J j L l O o P p Q q S s U
 import numpy as np
 from handwriting import encode, paint
 from papers import light, noise, texture
+from PIL import Image
 from scenes_found import finger, jpeg, shapes, turned
 
 LETTERS = "AEFHKMNRTVWXYadefhkmnrtwx"
@@ -144,6 +145,14 @@ def stained(rng: np.random.Generator) -> bytes:
     return jpeg(paint(shapes(size, stain) * 0.5, (120, 85, 50), scene), rng)
 
 
+def small(rng: np.random.Generator) -> bytes:
+    """A photo of paper in uneven light, shrunk to 28x28."""
+    scene = sheet(rng)
+    scene = scene * light(rng, scene.shape[1::-1], rng.uniform(0.5, 1))
+    gray = Image.fromarray(np.uint8(np.clip(scene[..., 0], 0, 255))).resize((28, 28))
+    return encode(np.asarray(gray, np.float32) + rng.normal(0, 2, (28, 28)))
+
+
 EMPTY = {
     "noise": noisy,
     "soft shadow": lambda rng: shadow(rng, soft=True),
@@ -158,4 +167,5 @@ EMPTY = {
     "uneven light": gradient,
     "JPEG blocks": blocks,
     "stains and dust": stained,
+    "28x28": small,
 }

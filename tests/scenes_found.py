@@ -1,4 +1,4 @@
-"""Pictures of digits with their surroundings: a cell, a wheel, a note, a display, a photo.
+"""Digits on paper and what surrounds them: a cell, a note, a form, a circle, a finger, a border.
 
 SCENES["sudoku cell"](glyph, rng) returns the bytes of an upload; glyph is one of sources.py.
 """
@@ -6,9 +6,9 @@ SCENES["sudoku cell"](glyph, rng) returns the bytes of an upload; glyph is one o
 import numpy as np
 from handwriting import encode, paint
 from papers import light, noise, texture
-from PIL import Image, ImageDraw
+from PIL import ExifTags, Image, ImageDraw
 from scenes_plain import around, blurred, inside
-from sources import Glyph, resized
+from sources import Glyph
 
 PENS = ((25, 25, 30), (30, 50, 150), (190, 30, 40), (20, 110, 60), (70, 70, 75))
 
@@ -21,11 +21,11 @@ def page(cover: np.ndarray, rng: np.random.Generator, ink=None, paper=None) -> n
     return paint(cover, ink, paper) * light(rng, size, rng.uniform(0.7, 1))
 
 
-def jpeg(scene: np.ndarray, rng: np.random.Generator) -> bytes:
+def jpeg(scene: np.ndarray, rng: np.random.Generator, **options) -> bytes:
     """As a camera saves it: a little blur and noise, quality 60 to 95."""
     scene = blurred(scene, rng.uniform(0.2, 1))
     scene = scene + rng.normal(0, rng.uniform(1, 4), (*scene.shape[:2], 1))
-    return encode(scene, "JPEG", quality=int(rng.integers(60, 96)))
+    return encode(scene, "JPEG", quality=int(rng.integers(60, 96)), **options)
 
 
 def turned(scene: np.ndarray, degrees: float) -> np.ndarray:
@@ -46,28 +46,14 @@ def shapes(size: tuple[int, int], draw) -> np.ndarray:
 def sudoku_cell(glyph: Glyph, rng: np.random.Generator) -> bytes:
     """A cell of 40 to 100 pixels with remains of the grid on one to four sides."""
     side = int(rng.integers(40, 100))
-    cover = inside(glyph.draw(side * rng.uniform(0.5, 0.75)), (side, side), rng)
+    room = side - side // 10 * 2
+    digit = inside(glyph.draw(side * rng.uniform(0.5, 0.75)), (room, room), rng)
+    cover = np.pad(digit, side // 10)
     for edge in rng.permutation(4)[: rng.integers(1, 5)]:
         thick = int(rng.integers(1, max(2, side // 18)))
         start = int(rng.integers(0, 3))
-        np.rot90(cover, edge)[start : start + thick] = rng.uniform(0.6, 1)
+        np.rot90(cover, edge)[start : start + thick] = rng.uniform(0.5, 1)
     return jpeg(turned(page(cover, rng, 20), rng.uniform(-2, 2)), rng)
-
-
-def meter_wheel(glyph: Glyph, rng: np.random.Generator) -> bytes:
-    """Light on dark, out of focus, with pieces of the next wheel positions above and below."""
-    height = rng.uniform(30, 80)
-    cover = glyph.draw(height)
-    sides = int(height * rng.uniform(0.15, 0.4))
-    gap, piece = int(height * rng.uniform(0.2, 0.35)), int(height * rng.uniform(0.02, 0.2))
-    cover = around(cover, (gap, sides, gap, sides))
-    strip = np.zeros((piece, cover.shape[1]), np.float32)
-    strip[:, sides:-sides] = rng.uniform(0.7, 1)
-    strip[:, : sides + int(rng.integers(1, 8))] = 0
-    cover = np.vstack([strip, cover]) if rng.random() < 0.5 else np.vstack([cover, strip])
-    dark = rng.uniform(20, 60, 3) if rng.random() < 0.7 else (150, 30, 30)
-    scene = page(cover, rng, rng.uniform(200, 250), dark)
-    return jpeg(blurred(scene, height * rng.uniform(0, 0.025)), rng)
 
 
 def whiteboard(glyph: Glyph, rng: np.random.Generator) -> bytes:
@@ -127,6 +113,27 @@ def underlined(glyph: Glyph, rng: np.random.Generator) -> bytes:
     return jpeg(page(around(cover, rng.integers(15, 60, 4)), rng), rng)
 
 
+def circled(glyph: Glyph, rng: np.random.Generator) -> bytes:
+    """In a circle that is drawn by hand or printed, as a mark or a number in a list."""
+    digit = glyph.draw(rng.uniform(40, 90))
+    radius = np.hypot(*digit.shape) / 2 * rng.uniform(1.15, 1.5)
+    side = int(2 * radius + 14)
+    wide = rng.uniform(1.5, 5)
+    angle = np.linspace(0, 2 * np.pi, 60) + rng.uniform(0, 6)
+    wobble = radius * (1 + rng.uniform(0, 0.06) * np.sin(2 * angle + 1))
+    x, y = side / 2 + wobble * np.cos(angle), side / 2 + wobble * np.sin(angle)
+
+    def circle(draw, scale) -> None:
+        points = list(zip(scale * x, scale * y, strict=True))
+        draw.line(points, 255, int(scale * wide), joint="curve")
+
+    cover = shapes((side, side), circle)
+    top, left = ((side - own) // 2 for own in digit.shape)
+    own = cover[top : top + digit.shape[0], left : left + digit.shape[1]]
+    np.maximum(own, digit, out=own)
+    return jpeg(page(around(cover, rng.integers(5, 50, 4)), rng), rng)
+
+
 def with_a_stop(glyph: Glyph, rng: np.random.Generator) -> bytes:
     """A full stop or a comma after the digit, as in a list or a sum of money."""
     height = rng.uniform(40, 110)
@@ -147,24 +154,11 @@ def with_a_stop(glyph: Glyph, rng: np.random.Generator) -> bytes:
     return jpeg(page(around(cover, rng.integers(15, 60, 4)), rng), rng)
 
 
-def busy_texture(glyph: Glyph, rng: np.random.Generator) -> bytes:
-    """On wood, cloth or stone, whose grain is weaker than the ink; light on dark as well."""
-    size = 220, 220
-    y, x = np.mgrid[0:220, 0:220]
-    wood = np.sin(x / rng.uniform(2, 6) + 2 * noise(rng, size, 40))
-    cloth = np.sin(x * 1.1) + np.sin(y * 1.1)
-    grain = (wood, cloth, noise(rng, size, 2) + noise(rng, size, 7))[rng.integers(3)]
-    colour = rng.uniform((150, 130, 100), (220, 205, 190))
-    paper = colour + rng.uniform(5, 14) * np.float32(grain)[..., None]
-    ink = rng.uniform(10, 50, 3)
-    if rng.random() < 0.4:
-        paper, ink = 255 - paper, 255 - ink
-    cover = inside(glyph.draw(rng.uniform(70, 150)), size, rng)
-    return jpeg(page(cover, rng, ink, paper), rng)
-
-
 def phone_photo(glyph: Glyph, rng: np.random.Generator) -> bytes:
-    """480x640, tilted, dark towards the corners, often with a finger at the border."""
+    """480x640, tilted, dark towards the corners, often with a finger at the border.
+
+    Half of them are stored lying on their side, with the orientation in EXIF.
+    """
     size = 480, 640
     cover = inside(glyph.draw(rng.uniform(150, 300)), (300, 400), rng)
     scene = page(around(cover, (120, 90, 120, 90)), rng)
@@ -177,7 +171,12 @@ def phone_photo(glyph: Glyph, rng: np.random.Generator) -> bytes:
     image = image.transform(
         size, Image.Transform.PERSPECTIVE, (1, 0, 0, 0, 1, 0, *tilt), Image.Resampling.BICUBIC
     )
-    return jpeg(np.asarray(image, np.float32), rng)
+    scene = np.asarray(image, np.float32)
+    if rng.random() < 0.5:
+        return jpeg(scene, rng)
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # Turn by 90 degrees clockwise to see it upright.
+    return jpeg(np.rot90(scene), rng, exif=exif)
 
 
 def finger(scene: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -204,61 +203,15 @@ def scan(glyph: Glyph, rng: np.random.Generator) -> bytes:
     return encode(scene + rng.normal(0, 2, scene.shape), "JPEG", quality=80)
 
 
-def display(glyph: Glyph, rng: np.random.Generator) -> bytes:
-    """Seven segments: red, green or blue light, or an LCD."""
-    cover = around(glyph.draw(rng.uniform(50, 140)), rng.integers(10, 50, 4))
-    if rng.random() < 0.5:
-        scene = paint(cover, rng.uniform(20, 60), rng.uniform((150, 165, 130), (180, 190, 160)))
-        return jpeg(scene, rng)
-    colour = np.float32([(255, 50, 40), (70, 255, 90), (90, 170, 255)][rng.integers(3)])
-    glow = blurred(paint(cover, colour, 0), 5) * 0.5
-    return jpeg(np.maximum(paint(cover, colour, 12), glow), rng)
-
-
-def dot_matrix(glyph: Glyph, rng: np.random.Generator) -> bytes:
-    """A digit of 9 to 13 rows of round dots, light on dark or printed."""
-    fine = glyph.draw(8 * rng.integers(9, 14))
-    dots = np.pad(resized(fine, 1 / 8, Image.Resampling.BOX) > 0.35, 1)
-    step = int(rng.integers(6, 12))
-    y, x = np.mgrid[0:step, 0:step] - (step - 1) / 2
-    dot = np.clip(step * rng.uniform(0.38, 0.5) - np.hypot(y, x) + 0.5, 0, 1)
-    cover = np.float32(np.kron(dots, dot))
-    if rng.random() < 0.5:
-        return jpeg(paint(cover, 40, texture(rng, cover.shape[::-1])), rng)
-    return jpeg(paint(cover, (255, 170, 40), (25, 20, 20)), rng)
-
-
-def neon(glyph: Glyph, rng: np.random.Generator) -> bytes:
-    """A thin bright tube with a wide glow on a dark wall."""
-    cover = around(glyph.draw(rng.uniform(80, 160)), rng.integers(20, 60, 4))
-    colours = ((255, 60, 120), (60, 200, 255), (255, 200, 60), (120, 255, 120))
-    tube = paint(cover, colours[rng.integers(4)], 0)
-    wall = 25 + 6 * noise(rng, cover.shape[::-1], 3)[..., None]
-    return jpeg(np.maximum(tube, wall + 0.6 * blurred(tube, 12) + 0.3 * blurred(tube, 4)), rng)
-
-
-def coarse(glyph: Glyph, rng: np.random.Generator) -> bytes:
-    """A far photo: 16 to 28 pixels, out of focus, enlarged by a messenger."""
-    cover = inside(glyph.draw(rng.uniform(16, 28)), (60, 60), rng)
-    small = blurred(page(cover, rng, 30), rng.uniform(0.4, 0.9))[..., 0] / 255
-    large = resized(np.float32(small), 4, Image.Resampling.BICUBIC) * 255
-    return encode(large, "JPEG", quality=70)
-
-
 SCENES = {
     "sudoku cell": sudoku_cell,
-    "meter wheel": meter_wheel,
     "whiteboard": whiteboard,
     "sticky note": sticky_note,
     "school paper": school_paper,
     "form field": form_field,
+    "circled": circled,
     "underlined": underlined,
     "full stop or comma": with_a_stop,
-    "busy texture": busy_texture,
     "phone photo": phone_photo,
     "scan with a black border": scan,
-    "seven segments": display,
-    "dot matrix": dot_matrix,
-    "neon": neon,
-    "far photo": coarse,
 }

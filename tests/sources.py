@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 from mnist import read_idx
-from PIL import Image, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 ROOT = Path(__file__).resolve().parent.parent
 DEBIAN_PACKAGES = (
@@ -92,7 +92,12 @@ def handwritten(half: str, characters: str = "0123456789") -> list[Glyph]:
 
 
 def segments(half: str) -> list[Glyph]:
-    return _of_fonts(SEGMENTS[half], "0123456789")
+    """The digits of a display, whose other segments show faintly."""
+    return [
+        Glyph(character, partial(_set_segments, path, character))
+        for path in _paths(SEGMENTS[half])
+        for character in "0123456789"
+    ]
 
 
 def handwriting_fonts(half: str) -> list[Glyph]:
@@ -147,14 +152,17 @@ def _font_files() -> dict[str, Path]:
     return {path.name.replace(" ", ""): path for path in sorted(folder.rglob("*.[ot]tf"))}
 
 
-def _of_fonts(names: str, characters: str) -> list[Glyph]:
+def _paths(names: str) -> list[Path]:
     missing = [name for name in names.split() if name not in _font_files()]
     if missing:
         raise MissingSource(f"there is no {missing[0]}: apt-get install {DEBIAN_PACKAGES}")
-    paths = [_font_files()[name] for name in names.split()]
+    return [_font_files()[name] for name in names.split()]
+
+
+def _of_fonts(names: str, characters: str) -> list[Glyph]:
     return [
         Glyph(character, partial(_set, path, character))
-        for path in paths
+        for path in _paths(names)
         for character in characters
     ]
 
@@ -169,6 +177,15 @@ def _set(path: Path, character: str, size: float) -> np.ndarray:
     font = _font(path, round(400 * size / max(bottom - top, right - left), 1))
     mask = font.getmask(character, mode="L", anchor="ls")
     return crop(np.asarray(mask, np.float32).reshape(mask.size[::-1]) / 255)
+
+
+def _set_segments(path: Path, character: str, size: float) -> np.ndarray:
+    left, top, right, bottom = _font(path, round(size, 1)).getbbox("8", anchor="ls")
+    image = Image.new("L", (right - left, bottom - top))
+    on, every = image, image.copy()
+    for page, text in ((on, character), (every, "8")):
+        ImageDraw.Draw(page).text((-left, -top), text, 255, _font(path, round(size, 1)), "ls")
+    return np.maximum(np.asarray(on) / 255, np.asarray(every) / 255 * 0.1).astype(np.float32)
 
 
 def _of_picture(character: str, picture: np.ndarray) -> Glyph:
