@@ -25,14 +25,13 @@ Scene = Callable[[Glyph, np.random.Generator], bytes | None]
 
 
 def hands(half: str) -> list[Glyph]:
-    """Handwriting of all sources, in about equal parts."""
-    parts = sources.handwriting_fonts(half), sources.handwritten(half)
-    return [*parts[0], *parts[1], *sources.mnist_digits(half, 150)]
+    """Handwriting of fonts and of MNIST, in about equal parts, so that anybody can repeat it."""
+    return [*sources.handwritten(half), *sources.mnist_digits(half, 100)]
 
 
 def anybody(half: str) -> list[Glyph]:
     """Print and handwriting in about equal parts."""
-    return [*sources.printed(half), *hands(half)]
+    return [*sources.printed(half), *sources.handwritten(half), *sources.mnist_digits(half, 200)]
 
 
 def printed_letters(half: str) -> list[Glyph]:

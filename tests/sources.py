@@ -5,8 +5,9 @@
 
 Each source has two halves, "decide" and "report", which share no font, writer or picture: whatever
 is chosen is chosen on the first, and only the second is published. FONTS is where Debian's fonts
-are installed (default /usr/share/fonts), FONTS_TUNE an .npz file of handwritten digits (`images`
-uint8 [N, H, W], black on white, and `names` "font:digit"), DATA_DIR holds MNIST's archives.
+are installed (default /usr/share/fonts; font_files.py names the packages), DATA_DIR holds MNIST's
+archives (default data/mnist), FONTS_TUNE is a file of other handwriting: .npz with `images`, uint8
+[N, H, W], black on white, and `names`, "font:digit".
 """
 
 import os
@@ -16,57 +17,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from font_files import DEBIAN_PACKAGES, HANDWRITTEN, PRINTED, SEGMENTS
 from mnist import read_idx
 from PIL import Image, ImageDraw, ImageFont
 
 ROOT = Path(__file__).resolve().parent.parent
-DEBIAN_PACKAGES = (
-    "fonts-3270 fonts-adf-gillius fonts-adf-tribun fonts-agave fonts-anonymous-pro "
-    "fonts-averia-sans-gwf fonts-b612 fonts-bebas-neue fonts-bwht fonts-cabin fonts-cantarell "
-    "fonts-clear-sans fonts-comfortaa fonts-courier-prime fonts-crosextra-caladea "
-    "fonts-crosextra-carlito fonts-dkg-handwriting fonts-dosis fonts-dseg fonts-eurofurence "
-    "fonts-fantasque-sans fonts-firacode fonts-freefont-ttf fonts-gnutypewriter fonts-hermit "
-    "fonts-humor-sans fonts-inconsolata fonts-inter fonts-jetbrains-mono fonts-junction "
-    "fonts-junicode fonts-jura fonts-karla fonts-kiloji fonts-klee fonts-kristi fonts-lato "
-    "fonts-league-mono fonts-league-spartan fonts-liberation fonts-linuxlibertine fonts-lobster "
-    "fonts-manrope fonts-monofur fonts-mononoki fonts-noto-core fonts-ocr-b fonts-okolaks "
-    "fonts-open-sans fonts-play fonts-quicksand fonts-roboto-slab fonts-roboto-unhinted "
-    "fonts-rufscript fonts-seto fonts-sil-andika fonts-sil-charis fonts-sil-gentiumplus "
-    "fonts-sjfonts fonts-tlwg-typewriter-ttf fonts-tuffy fonts-urw-base35 fonts-yusei-magic"
-)
-# Fonts of one origin (the clones of Helvetica, of Times and of Courier; Noto and Open Sans) are in
-# one half. Left out: DejaVu, Hack, Verana and STIX, which matplotlib ships or which come from the
-# same drawings; EB Garamond and Vollkorn, whose 1 is a small capital I; OCR-A, whose 6 is a b;
-# Beteckna, whose 1 is a bare bar; Femkeklaver, which draws outlines; Ecolier, whose strokes vanish;
-# Breip, whose 0 is open.
-PRINTED = {
-    "decide": """LiberationSans-Regular.ttf LiberationSansNarrow-Bold.ttf NimbusMonoPS-Bold.otf
-        FreeMono.ttf TlwgTypewriter.ttf CourierPrime.otf NotoSans-Regular.ttf OpenSans-CondBold.ttf
-        URWGothic-Book.otf C059-Roman.otf LinBiolinum_R.otf Inconsolata.otf LeagueSpartan-Bold.otf
-        Comfortaa-Regular.ttf Play-Regular.ttf Cabin-Regular.otf mononoki-Regular.ttf OCRB.otf
-        Karla-Regular.otf monof55.ttf eurof55.ttf 3270-Regular.ttf AveriaSansGWF-Regular.ttf
-        Z003-MediumItalic.otf Carlito-Regular.ttf Lato-Black.ttf JetBrainsMono-Regular.ttf
-        Tuffy.ttf Dosis-Medium.otf TribunADFStd-Regular.otf CharisSIL-Regular.ttf""",
-    "report": """LiberationSerif-Regular.ttf FreeSerifBold.ttf LiberationMono-Bold.ttf
-        Roboto-Regular.ttf RobotoCondensed-Bold.ttf RobotoSlab-Regular.otf P052-Roman.otf
-        URWBookman-Light.otf LinLibertine_R.otf FiraCode-Regular.ttf Cantarell-Regular.otf
-        Quicksand-Regular.ttf Jura-Regular.otf B612-Regular.otf agave-r-autohinted.ttf
-        AnonymousPro.ttf Andika-Regular.ttf GentiumPlus-Regular.ttf BebasNeue-Bold.otf
-        ClearSans-Regular.ttf GilliusADF-Regular.otf GNUTypewriter.ttf Manrope-Bold.ttf
-        FantasqueSansMono-Regular.ttf LeagueMono-Regular.otf Hermit-medium.otf Junction.otf
-        okolaksRegular.ttf Inter-Regular.otf lobster.otf Caladea-Regular.ttf
-        JunicodeTwoBeta-Regular.otf""",
-}
-HANDWRITTEN = {
-    "decide": """Kristi.ttf Humor-Sans.ttf Delphine.ttf KleeOne-Regular.ttf kiloji.ttf
-        BecauseWeConnect-Regular.otf BecauseWeMentor-Regular.otf BecauseWeOrganize-Regular.otf""",
-    "report": """dkg.ttf Rufscript010.ttf SteveHand.ttf YuseiMagic-Regular.ttf setofont.ttf
-        BecauseWeCreate-Regular.otf BecauseWeLearn-Regular.otf""",
-}
-SEGMENTS = {
-    "decide": "DSEG7Classic-Bold.ttf DSEG7Classic-LightItalic.ttf DSEG7Classic-Regular.ttf",
-    "report": "DSEG7Modern-Bold.ttf DSEG7Modern-Italic.ttf DSEG7Modern-Regular.ttf",
-}
 
 
 class MissingSource(Exception):
@@ -102,9 +57,9 @@ def segments(half: str) -> list[Glyph]:
 
 def handwriting_fonts(half: str) -> list[Glyph]:
     """The digits of FONTS_TUNE, every second font."""
-    path = Path(os.environ.get("FONTS_TUNE", ROOT.parent / "shared" / "data" / "fonts-tune.npz"))
-    if not path.exists():
-        raise MissingSource(f"there is no {path}: set FONTS_TUNE")
+    path = os.environ.get("FONTS_TUNE")
+    if not path:
+        raise MissingSource("set FONTS_TUNE to a file of handwritten digits, see sources.py")
     with np.load(path) as archive:
         images, names = archive["images"], [str(name).split(":") for name in archive["names"]]
     own = sorted({font for font, _ in names})[half == "report" :: 2]
@@ -116,15 +71,17 @@ def handwriting_fonts(half: str) -> list[Glyph]:
 
 
 def mnist_digits(half: str, count: int = 1000) -> list[Glyph]:
-    """MNIST's digits drawn again with smooth outlines: the last of training, or test images."""
+    """MNIST's digits drawn again with smooth outlines: training's held-out or the test images."""
     folder = Path(os.environ.get("DATA_DIR", ROOT / "data" / "mnist"))
     name = folder / ("t10k" if half == "report" else "train")
     try:
-        images = read_idx(Path(f"{name}-images-idx3-ubyte.gz"))[-5000:]
-        labels = read_idx(Path(f"{name}-labels-idx1-ubyte.gz"))[-5000:]
+        images = read_idx(Path(f"{name}-images-idx3-ubyte.gz"))
+        labels = read_idx(Path(f"{name}-labels-idx1-ubyte.gz"))
     except FileNotFoundError as error:
         raise MissingSource(f"there is no {error.filename}: set DATA_DIR") from error
-    chosen = np.linspace(0, len(labels) - 1, count).astype(int)
+    # The last 5,000 training images are those that train.py holds out.
+    first = 0 if half == "report" else len(labels) - 5_000
+    chosen = np.linspace(first, len(labels) - 1, count).astype(int)
     return [_of_picture(str(labels[i]), _smooth(images[i])) for i in chosen]
 
 
