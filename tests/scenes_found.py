@@ -96,7 +96,7 @@ def school_paper(glyph: Glyph, rng: np.random.Generator) -> bytes:
 def form_field(glyph: Glyph, rng: np.random.Generator) -> bytes:
     """A digit in a box, printed or drawn, with some margin around the box."""
     width, height = (int(side) for side in rng.integers((60, 80), (110, 140)))
-    digit = inside(glyph.draw(height * rng.uniform(0.45, 0.75)), (width, height), rng)
+    digit = inside(glyph.draw(min(width, height) * rng.uniform(0.55, 0.9)), (width, height), rng)
     line = int(rng.integers(1, 5))
     boxed = np.pad(np.pad(digit, 2), line, constant_values=rng.uniform(0.5, 1))
     return jpeg(turned(page(around(boxed, rng.integers(5, 40, 4)), rng), rng.uniform(-3, 3)), rng)
@@ -155,19 +155,19 @@ def with_a_stop(glyph: Glyph, rng: np.random.Generator) -> bytes:
 
 
 def phone_photo(glyph: Glyph, rng: np.random.Generator) -> bytes:
-    """480x640, tilted, dark towards the corners, often with a finger at the border.
+    """360x480, tilted, dark towards the corners, often with a finger at the border.
 
     Half of them are stored lying on their side, with the orientation in EXIF.
     """
-    size = 480, 640
-    cover = inside(glyph.draw(rng.uniform(150, 300)), (300, 400), rng)
-    scene = page(around(cover, (120, 90, 120, 90)), rng)
-    y, x = np.mgrid[-1:1:640j, -1:1:480j]
+    size = 360, 480
+    cover = inside(glyph.draw(rng.uniform(110, 225)), (225, 300), rng)
+    scene = page(around(cover, (90, 67, 90, 68)), rng)
+    y, x = np.mgrid[-1:1:480j, -1:1:360j]
     scene = turned(scene, rng.uniform(-12, 12)) * (1 - 0.22 * (x**2 + y**2))[..., None]
     if rng.random() < 0.6:
         scene = finger(scene, rng)
     image = Image.fromarray(np.uint8(np.clip(scene, 0, 255)))
-    tilt = rng.uniform(-0.0002, 0.0002, 2)
+    tilt = rng.uniform(-0.0003, 0.0003, 2)
     image = image.transform(
         size, Image.Transform.PERSPECTIVE, (1, 0, 0, 0, 1, 0, *tilt), Image.Resampling.BICUBIC
     )
