@@ -15,9 +15,10 @@ SIZE = 280, 240
 
 
 def sheet(rng: np.random.Generator) -> np.ndarray:
-    """Plain paper of one of three sizes: float32 [H, W, 3]."""
+    """Plain paper of one of three sizes, smooth to rough: float32 [H, W, 3]."""
     size = (SIZE, (120, 160), (480, 400))[rng.integers(3)]
-    return texture(rng, size) - rng.uniform(0, 30) + rng.uniform(-6, 6, 3)
+    grain = rng.uniform(0.1, 1) * (texture(rng, size) - 225)
+    return 225 + grain - rng.uniform(0, 30) + rng.uniform(-6, 6, 3)
 
 
 def grid(scene: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -44,6 +45,21 @@ def shadow(rng: np.random.Generator, soft: bool) -> bytes:
     width = rng.uniform(0.1, 0.3) if soft else rng.uniform(0.008, 0.02)
     shade = 1 / (1 + np.exp(-np.clip(along / width * 2, -50, 50)))
     return jpeg(scene * (1 - rng.uniform(0.25, 0.6) * shade)[..., None], rng)
+
+
+def narrow_shadow(rng: np.random.Generator) -> bytes:
+    """The shadow of a lamp's arm across the page, or of a hand or a head that reaches in."""
+    scene = sheet(rng)
+    y, x = grid(scene)
+    angle = rng.uniform(0, 2 * np.pi)
+    across = x * np.cos(angle) + y * np.sin(angle) - rng.uniform(-0.5, 0.5)
+    inside = rng.uniform(0.1, 0.3) - abs(across)
+    if rng.random() < 0.5:
+        along = y * np.cos(angle) - x * np.sin(angle)
+        radius = rng.uniform(0.3, 0.6)
+        inside = radius - np.hypot(across, np.maximum(rng.uniform(0, 0.6) - along, 0))
+    shade = 1 / (1 + np.exp(-np.clip(inside / rng.uniform(0.01, 0.08) * 2, -50, 50)))
+    return jpeg(scene * (1 - rng.uniform(0.2, 0.55) * shade)[..., None], rng)
 
 
 def lined(rng: np.random.Generator, columns: bool) -> bytes:
@@ -157,6 +173,7 @@ EMPTY = {
     "noise": noisy,
     "soft shadow": lambda rng: shadow(rng, soft=True),
     "hard shadow": lambda rng: shadow(rng, soft=False),
+    "narrow shadow": narrow_shadow,
     "ruled": lambda rng: lined(rng, columns=False),
     "squared": lambda rng: lined(rng, columns=True),
     "folded": folded,
