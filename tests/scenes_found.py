@@ -155,7 +155,7 @@ def with_a_stop(glyph: Glyph, rng: np.random.Generator) -> bytes:
 
 
 def phone_photo(glyph: Glyph, rng: np.random.Generator) -> bytes:
-    """360x480, tilted on a dark table, darker towards the corners, often with a finger at the border.
+    """360x480, tilted on a black table, darker in the corners, often with a finger at a side.
 
     Half of them are stored lying on their side, with the orientation in EXIF.
     """
