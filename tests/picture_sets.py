@@ -39,7 +39,8 @@ def printed_letters(half: str) -> list[Glyph]:
 
 
 def handwritten_letters(half: str) -> list[Glyph]:
-    return sources.handwritten(half, LETTERS)
+    """Without the d, which is a capital D, and resembles a 0, in fonts that have only capitals."""
+    return sources.handwritten(half, LETTERS.replace("d", ""))
 
 
 # Whose digits are in the sets of scenes_found.py and scenes_things.py, where not anybody's.
