@@ -18,7 +18,7 @@ UNLIMITED_UPLOAD = 200 * MEBIBYTE
 
 def send(server, data: bytes) -> bytes:
     """Return all that the server sends back on a connection for `data` and an end of file."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
         received = b""
         with suppress(ConnectionError):
             connection.sendall(data)
@@ -95,7 +95,7 @@ def test_curl_gets_the_413(tiny_server, tmp_path, options):
     (tmp_path / "large.bin").write_bytes(bytes(50 * MEBIBYTE))
     url = f"http://127.0.0.1:{tiny_server.port}/predict"
     curl = subprocess.run(
-        ["curl", "--silent", "--show-error", "--max-time", "20", *options, url],
+        ["curl", "--silent", "--show-error", "--max-time", "60", *options, url],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -107,7 +107,7 @@ def test_curl_gets_the_413(tiny_server, tmp_path, options):
 def test_a_client_that_never_stops_sending_is_cut_off(tiny_server):
     head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
     piece, sent = bytes(MEBIBYTE), 0
-    with socket.create_connection(("127.0.0.1", tiny_server.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", tiny_server.port), timeout=60) as connection:
         connection.sendall(head + b"Content-Length: %d\r\n\r\n" % UNLIMITED_UPLOAD)
         with suppress(ConnectionError):
             while sent < UNLIMITED_UPLOAD:

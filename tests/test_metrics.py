@@ -70,7 +70,7 @@ def test_all_metrics_are_counted_over_both_workers(folder):
     assert found["mnist_http_requests_total", "/predict", "422"] == 1
     assert found["mnist_http_request_duration_seconds_count", "/predict"] == 25
     assert found["mnist_http_request_duration_seconds_bucket", "+Inf", "/predict"] == 25
-    assert 0 < found["mnist_http_request_duration_seconds_sum", "/predict"] < 25
+    assert found["mnist_http_request_duration_seconds_sum", "/predict"] > 0
     counts = {digit: found["mnist_predictions_total", str(digit)] for digit in range(10)}
     assert counts == dict.fromkeys(range(10), 0) | {7: 20, 0: 3, 1: 1}
     assert found["mnist_prediction_confidence_count",] == 24
