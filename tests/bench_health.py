@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from bench_uploads import photo
 from gunicorn_server import Server, running_one_worker
-from inference_requests import bulk_inference, json_inference
+from inference_requests import binary_inference, json_inference
 from tables import table
 
 INFER = "/v2/models/mnist/infer"
@@ -25,7 +25,7 @@ HEAVY = {
     "12-megapixel photo": lambda: ("/predict?segment=1", photo(), {"Content-Type": "image/jpeg"}),
     "JSON of 4 MB": lambda: ("/predict", MANY_VALUES, JSON),
     "inference, 1,300 images in JSON": lambda: (INFER, json_inference(1300), JSON),
-    "inference, 10,000 images, answer in JSON": lambda: (INFER, *bulk_inference(False)),
+    "inference, 10,000 images, answer in JSON": lambda: (INFER, *binary_inference(10_000, False)),
 }
 CLIENTS, ROUNDS = 4, 3
 

@@ -1,6 +1,5 @@
 """Past its limits the server answers 503 at once, and meanwhile it answers health checks."""
 
-import json
 import os
 import re
 import select
@@ -16,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from gunicorn_server import Server, running_one_worker
-from inference_requests import inference, json_inference
+from inference_requests import binary_inference, json_inference
 from PIL import Image
 from tiny_model import encoded, multipart
 
@@ -78,52 +77,84 @@ def gated(tmp_path_factory):
         yield Gated(server, folder)
 
 
-def test_past_the_limit_of_connections_the_oldest_idle_ones_are_closed(start):
-    server = start("worker_connections = 100", "keepalive = 3600")
-    with ExitStack() as stack:
-        idle = [stack.enter_context(server.open_socket()) for _ in range(150)]
-        assert server.ask("GET", "/healthz")[0] == 200
-        assert idle[0].recv(1) == b"", "it is closed"
-        idle[-1].setblocking(False)
-        with pytest.raises(BlockingIOError):
-            idle[-1].recv(1)
-        assert server.open_files() < 150
+@pytest.fixture(scope="module")
+def limited(tmp_path_factory):
+    """A server that opens at most 256 files, half of them connections, and holds 1 MB of bodies."""
+    lines = (
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))",
+        "exec(open(__file__).read())",
+        "keepalive = 3600",
+        "request_body.BUFFERED_BYTES = 1_000_000",
+    )
+    with running_one_worker(tmp_path_factory.mktemp("server"), *lines) as server:
+        yield server
+        assert "Too many open files" not in server.read_log()
 
 
-def test_past_the_limit_of_busy_connections_the_answer_is_503(start):
-    server = start("worker_connections = 20")
+@pytest.fixture
+def clients(limited):
+    """An ExitStack for connections; at its end, all of them are closed at the server, too."""
+    files = limited.open_files()
     with ExitStack() as stack:
-        for _ in range(20):
-            stack.enter_context(server.open_socket(BODY_HEAD))
-        server.wait_until(lambda: server.open_files() > 25)
-        with server.open_socket() as connection:
-            answer = connection.recv(65536)
+        yield stack
+    limited.wait_until(lambda: limited.open_files() <= files)
+
+
+def test_past_the_limit_of_connections_the_oldest_idle_ones_are_closed(limited, clients):
+    idle = [clients.enter_context(limited.open_socket()) for _ in range(400)]
+    assert limited.ask("GET", "/healthz")[0] == 200
+    assert limited.ask("POST", "/predict", *multipart(photo()))[0] in (200, 422)
+    assert idle[0].recv(1) == b"", "it is closed"
+    idle[-1].setblocking(False)
+    with pytest.raises(BlockingIOError):
+        idle[-1].recv(1)
+    assert limited.open_files() < 200
+
+
+def test_past_the_limit_of_busy_connections_the_answer_is_503(limited, clients):
+    files = limited.open_files()
+    for _ in range(128):
+        clients.enter_context(limited.open_socket(BODY_HEAD))
+    limited.wait_until(lambda: limited.open_files() >= files + 128)
+    answer = clients.enter_context(limited.open_socket()).recv(65536)
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert b"Retry-After: 1" in answer
 
 
-def test_a_low_limit_of_open_files_leaves_files_for_other_uses(start):
-    server = start(
-        "resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))",
-        "exec(open(__file__).read())",
-    )
-    with ExitStack() as stack:
-        for _ in range(400):
-            stack.enter_context(server.open_socket())
-        assert server.ask("GET", "/healthz")[0] == 200
-        assert server.ask("POST", "/predict", *multipart(photo()))[0] in (200, 422)
-    assert "Too many open files" not in server.read_log()
-
-
-def test_bodies_together_are_bounded(start):
-    server = start("request_body.BUFFERED_BYTES = 1_000_000")
+def test_bodies_together_are_bounded(limited, clients):
     head = BODY_HEAD.replace(b"100000", b"400001")
-    with ExitStack() as stack:
-        bodies = [head + bytes(400_000)] * 3
-        connections = [stack.enter_context(server.open_socket(body)) for body in bodies]
-        (refused,), _, _ = select.select(connections, [], [], 60)
-        assert refused.recv(65536).startswith(b"HTTP/1.1 503 ")
-    server.wait_until(lambda: server.ask("POST", "/predict", bytes(400_000), "image/png")[0] == 415)
+    bodies = [head + bytes(400_000)] * 3
+    connections = [clients.enter_context(limited.open_socket(body)) for body in bodies]
+    (refused,), _, _ = select.select(connections, [], [], 60)
+    assert refused.recv(65536).startswith(b"HTTP/1.1 503 ")
+    clients.close()
+    body = bytes(400_000)
+    limited.wait_until(lambda: limited.ask("POST", "/predict", body, "image/png")[0] == 415)
+
+
+def test_a_client_that_always_has_another_request_ready_does_not_keep_the_others_waiting(limited):
+    request, count = b"GET /version HTTP/1.1\r\nHost: x\r\nX-Request-ID: %s\r\n\r\n", 500
+    (worker,) = limited.workers()
+    os.kill(worker, signal.SIGSTOP)  # Until everything has arrived.
+    with (
+        limited.open_socket(request % b"greedy" * count) as greedy,
+        limited.open_socket(request % b"other") as other,
+    ):
+        os.kill(worker, signal.SIGCONT)
+        receive(greedy, count)
+        receive(other, 1)
+    limited.wait_until(lambda: limited.stdout.read_text().count("/version") == count + 1)
+    lines = re.findall("greedy|other", limited.stdout.read_text())
+    assert lines.index("other") < count / 2
+
+
+def receive(connection: socket.socket, count: int) -> None:
+    """Receive `count` responses."""
+    received = b""
+    while received.count(b"HTTP/1.1 200") < count:
+        data = connection.recv(2**20)
+        assert data, received[-1000:]
+        received += data
 
 
 def photo() -> bytes:
@@ -133,25 +164,12 @@ def photo() -> bytes:
     return encoded(Image.fromarray(page), "JPEG", quality=5)
 
 
-def binary_inference() -> bytes:
-    content = inference(100)
-    content["inputs"][0]["parameters"] = {"binary_data_size": 78_400}
-    return json.dumps(content).encode()
-
-
 HEAVY = {
     "picture": ("load", lambda: ("/predict", photo(), JPEG)),
     "several digits": ("load", lambda: ("/predict?segment=1", photo(), JPEG)),
     "JSON": ("loads", lambda: ("/predict", b'{"images": "' + bytes(100_000) + b'"}', JSON)),
     "inference in JSON": ("loads", lambda: (INFER, json_inference(100), JSON)),
-    "inference in binary": (
-        "run",
-        lambda: (
-            INFER,
-            binary_inference() + bytes(78_400),
-            {"Inference-Header-Content-Length": str(len(binary_inference()))},
-        ),
-    ),
+    "inference in binary": ("run", lambda: (INFER, *binary_inference(100, True))),
 }
 
 
@@ -191,28 +209,3 @@ def test_past_the_queue_the_answer_is_an_immediate_503(gated):
     assert all(b"Retry-After: 1\r\n" in answer for answer in refused)
     assert {answer[9:12] for answer in served} <= {b"200", b"422"}
     assert len(served) == PLACES
-
-
-def test_a_client_that_always_has_another_request_ready_does_not_keep_the_others_waiting(start):
-    server = start()
-    request, count = b"GET /version HTTP/1.1\r\nHost: x\r\nX-Request-ID: %s\r\n\r\n", 500
-    (worker,) = server.workers()
-    os.kill(worker, signal.SIGSTOP)  # Until everything has arrived.
-    with (
-        server.open_socket((request % b"greedy") * count) as greedy,
-        server.open_socket(request % b"other") as other,
-    ):
-        os.kill(worker, signal.SIGCONT)
-        receive(greedy, count)
-        receive(other, 1)
-    server.wait_until(lambda: server.stdout.read_text().count("/version") == count + 1)
-    lines = re.findall(r"greedy|other", server.stdout.read_text())
-    assert lines.index("other") < count / 2
-
-
-def receive(connection: socket.socket, count: int) -> None:
-    """Receive until there are `count` responses."""
-    received = bytearray()
-    while received.count(b"HTTP/1.1 200") < count and (data := connection.recv(2**20)):
-        received.extend(data)
-    assert received.count(b"HTTP/1.1 200") == count
