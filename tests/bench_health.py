@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from bench_uploads import photo
-from gunicorn_server import Server, running_one_worker
+from gunicorn_server import Server, running_tiny
 from inference_requests import binary_inference, json_inference
 from tables import table
 
@@ -57,7 +57,7 @@ def measure(server: Server, path: str, body: bytes, headers: dict[str, str]) -> 
 def print_health_checks() -> None:
     """Print a table with a row for each kind of heavy request."""
     rows = []
-    with tempfile.TemporaryDirectory() as folder, running_one_worker(Path(folder)) as server:
+    with tempfile.TemporaryDirectory() as folder, running_tiny(Path(folder)) as server:
         for name, make in HEAVY.items():
             taken = measure(server, *make())
             figures = (np.median(taken), np.percentile(taken, 99), max(taken))

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 # Before onnxruntime is imported anywhere: it would send telemetry.
@@ -20,7 +20,9 @@ import numpy as np
 import pytest
 import torch
 import train
-from gunicorn_server import Server, running, running_one_worker
+from app import create_app
+from flask.testing import FlaskClient
+from gunicorn_server import Server, running, running_tiny
 from pen import chromium, find_chromium
 from playwright.sync_api import Browser, Page
 from small_training import small_data
@@ -155,13 +157,25 @@ def server(serve, model_file) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def tiny_server(tmp_path_factory) -> Iterator[Server]:
-    """A real server with a model of tiny_model.py, for the tests of one file."""
-    folder = tmp_path_factory.mktemp("server")
-    model = write_model(folder / "model.onnx", "aaaaaaaaaaaa")
-    with running(folder, MODEL_PATH=str(model)) as server:
+    """A real server with two workers and a model of tiny_model.py, which no request may end."""
+    with running_tiny(tmp_path_factory.mktemp("server"), WEB_CONCURRENCY="2") as server:
         yield server
+        assert len(server.workers()) == 2
+        assert "Traceback" not in server.read_log()
+
+
+@pytest.fixture
+def model_path(tmp_path) -> Path:
+    """The path of a model of tiny_model.py."""
+    return write_model(tmp_path / "model.onnx", "aaaaaaaaaaaa")
+
+
+@pytest.fixture
+def client(model_path) -> FlaskClient:
+    """Flask's test client of the server with the model of `model_path`."""
+    return create_app(model_path).test_client()
 
 
 # Not for the whole session: Playwright keeps an event loop running, which disturbs other tests.
@@ -215,10 +229,3 @@ def open_page(browser, problems) -> Iterator[Callable[..., Page]]:
 def page(open_page, server) -> Page:
     """The page of `server`, in a window of the default size."""
     return open_page(server)
-
-
-@pytest.fixture
-def start(tmp_path) -> Iterator[Callable[..., Server]]:
-    """start(*lines) runs one worker with the server's settings and then these lines."""
-    with ExitStack() as stack:
-        yield lambda *lines: stack.enter_context(running_one_worker(tmp_path, *lines))

@@ -125,8 +125,11 @@ def running(folder: Path, *arguments: str | Path, **environment: str) -> Iterato
 
 
 @contextmanager
-def running_one_worker(folder: Path, *lines: str, **environment: str) -> Iterator[Server]:
-    """Run one worker with the server's settings and these lines, which ends without lingering."""
+def running_tiny(folder: Path, *lines: str, **environment: str) -> Iterator[Server]:
+    """Run the server with a model of tiny_model.py, one worker, and then these lines as settings.
+
+    It ends without lingering, so that tests do not wait for it.
+    """
     model = write_model(folder / "model.onnx", "aaaaaaaaaaaa")
     config = write_config(folder, "gunicorn_worker.LINGER_SECONDS = 0", *lines)
     environment = {"WEB_CONCURRENCY": "1", "MODEL_PATH": str(model)} | MALLOC | environment

@@ -41,21 +41,6 @@ def test_a_connection_is_kept_for_further_requests(tiny_server):
             assert not response.will_close
 
 
-def test_each_request_is_one_line_on_stdout_except_for_passed_probes(tiny_server):
-    tiny_server.ask("GET", "/healthz")
-    tiny_server.ask("GET", "/readyz")
-    tiny_server.ask("GET", "/nowhere%0Aforged")
-    tiny_server.ask("POST", "/predict?details=1", band(3), "image/png")
-
-    def logged(pattern):
-        return re.search(rf"^{pattern}$", tiny_server.stdout.read_text(), re.MULTILINE)
-
-    start = r"\S+Z 127\.0\.0\.1 \w+"
-    tiny_server.wait_until(lambda: logged(start + r" GET /nowhere%0Aforged 404 \d+ [\d.]+ -"))
-    tiny_server.wait_until(lambda: logged(start + r" POST /predict\?details=1 200 \d+ [\d.]+ 3"))
-    assert not logged(r".*/(healthz|readyz).*")
-
-
 def test_the_server_leaves_nothing_in_the_home_directory(tiny_server):
     assert tiny_server.ask("POST", "/predict", *multipart(band(1)))[0] == 200
     # Neither onnxruntime's device id nor gunicorn's socket.
@@ -184,9 +169,3 @@ def test_no_bytes_on_a_connection_cause_a_server_error(tiny_server, start, piece
     received = send(tiny_server, start + b"".join(pieces) + b"\r\n\r\n")
     statuses = re.findall(rb"^HTTP/1\.1 (\d+) ", received, re.MULTILINE)
     assert all(status < b"500" for status in statuses), received
-
-
-def test_no_worker_ended_and_no_exception_was_logged(tiny_server):
-    assert len(tiny_server.workers()) == 2
-    assert "Traceback" not in tiny_server.read_log()
-    assert tiny_server.ask("GET", "/healthz") == (200, {"status": "ok"})

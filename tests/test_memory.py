@@ -7,7 +7,7 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from gunicorn_server import running_one_worker
+from gunicorn_server import running_tiny
 from inference_requests import binary_inference, json_inference
 from PIL import Image
 from tiny_model import convolution_bytes, encoded, multipart
@@ -19,7 +19,7 @@ POD_LIMIT_MB = 512 * 2**20 / 1e6
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with running_one_worker(tmp_path_factory.mktemp("server")) as server:
+    with running_tiny(tmp_path_factory.mktemp("server")) as server:
         yield server
 
 
@@ -168,7 +168,7 @@ def test_10000_images_in_one_request_take_little_memory(tmp_path):
             connection.request("POST", INFER, body, headers)
             assert connection.getresponse().status == 200
 
-    with running_one_worker(tmp_path, MODEL_PATH=str(model)) as server:
+    with running_tiny(tmp_path, MODEL_PATH=str(model)) as server:
         peak = server.peak_mb(ask)
     print(f"peak: {peak:.0f} MB")
     assert peak < MAX_PEAK_MB

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from gunicorn_server import Server, running_one_worker
+from gunicorn_server import Server, running_tiny
 from inference_requests import binary_inference, json_inference
 from PIL import Image
 from tiny_model import encoded, multipart
@@ -73,7 +73,7 @@ class Gated(NamedTuple):
 def gated(tmp_path_factory):
     folder = tmp_path_factory.mktemp("server")
     where = f"from pathlib import Path\nfolder = Path({str(folder)!r})"
-    with running_one_worker(folder, where, GATES) as server:
+    with running_tiny(folder, where, GATES) as server:
         yield Gated(server, folder)
 
 
@@ -86,7 +86,7 @@ def limited(tmp_path_factory):
         "keepalive = 3600",
         "request_body.BUFFERED_BYTES = 1_000_000",
     )
-    with running_one_worker(tmp_path_factory.mktemp("server"), *lines) as server:
+    with running_tiny(tmp_path_factory.mktemp("server"), *lines) as server:
         yield server
         assert "Too many open files" not in server.read_log()
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from gunicorn_server import read_until_closed, running_one_worker
+from gunicorn_server import read_until_closed, running_tiny
 
 BODY_HEAD = (
     b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
@@ -36,7 +36,15 @@ def impatient(tmp_path_factory):
     """A server whose deadlines are about a second."""
     lines = ("keepalive = 1", "request_body.BODY_SECONDS = 1", "request_body.DRAIN_SECONDS = 1")
     lines += ("gunicorn_worker.REQUEST_SECONDS = 2",)
-    with running_one_worker(tmp_path_factory.mktemp("server"), *lines) as server:
+    with running_tiny(tmp_path_factory.mktemp("server"), *lines) as server:
+        yield server
+
+
+@pytest.fixture
+def patient(tmp_path):
+    """A server that closes no connection while a test goes on."""
+    lines = ("keepalive = 3600", "request_body.BODY_SECONDS = 3600")
+    with running_tiny(tmp_path, *lines) as server:
         yield server
 
 
@@ -65,21 +73,20 @@ def worker_kilobytes(server) -> int:
     return int(status.partition("VmRSS:")[2].split()[0])
 
 
-def test_a_thousand_idle_and_200_slow_clients_do_not_delay_the_others(start):
-    server = start("keepalive = 3600", "request_body.BODY_SECONDS = 3600")
-    before = worker_kilobytes(server)
+def test_a_thousand_idle_and_200_slow_clients_do_not_delay_the_others(patient):
+    before = worker_kilobytes(patient)
     with ExitStack() as stack:
         for _ in range(1000):
-            stack.enter_context(server.open_socket())
+            stack.enter_context(patient.open_socket())
         slow = [
-            stack.enter_context(server.open_socket(data))
+            stack.enter_context(patient.open_socket(data))
             for data in SLOW_STARTS.values()
             for _ in range(40)
         ]
         with trickling(slow):
-            assert [server.ask("GET", "/healthz")[0] for _ in range(20)] == [200] * 20
-        assert server.open_files() > 1000
-        grown = worker_kilobytes(server) - before
+            assert [patient.ask("GET", "/healthz")[0] for _ in range(20)] == [200] * 20
+        assert patient.open_files() > 1000
+        grown = worker_kilobytes(patient) - before
     assert grown / 1200 < 40, "kB for each open connection"
 
 
