@@ -63,7 +63,7 @@ def test_a_client_that_sends_all_before_it_listens_still_gets_the_413(
         assert "4 MiB" in json.loads(response.read())["error"]
 
 
-@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+@pytest.mark.skipif(not shutil.which("curl"), reason="needs the program curl")
 @pytest.mark.parametrize(
     "options",
     [

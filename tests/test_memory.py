@@ -10,7 +10,7 @@ import pytest
 from gunicorn_server import running_tiny
 from inference_requests import binary_inference, json_inference
 from PIL import Image
-from tiny_model import convolution_bytes, encoded, multipart
+from tiny_model import encoded, multipart
 
 MAX_PEAK_MB = 250
 INFER = "/v2/models/mnist/infer"
@@ -157,10 +157,7 @@ def test_a_json_body_takes_little_memory(server, path, make, expected):
     assert peak_of(server, path, make(), "application/json", expected) < MAX_PEAK_MB
 
 
-def test_10000_images_in_one_request_take_little_memory(tmp_path):
-    """The model takes about 100 kB for each image of a batch."""
-    model = tmp_path / "convolution.onnx"
-    model.write_bytes(convolution_bytes("aaaaaaaaaaaa"))
+def test_10000_images_in_one_request_take_little_memory(tmp_path, model_file):
     body, headers = binary_inference(10_000, False)
 
     def ask():
@@ -168,7 +165,7 @@ def test_10000_images_in_one_request_take_little_memory(tmp_path):
             connection.request("POST", INFER, body, headers)
             assert connection.getresponse().status == 200
 
-    with running_tiny(tmp_path, MODEL_PATH=str(model)) as server:
+    with running_tiny(tmp_path, MODEL_PATH=str(model_file)) as server:
         peak = server.peak_mb(ask)
     print(f"peak: {peak:.0f} MB")
     assert peak < MAX_PEAK_MB
