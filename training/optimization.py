@@ -26,7 +26,17 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     return recipe.peak_learning_rate * share
 
 
+def is_last(recipe: Recipe, step: int, steps: int) -> bool:
+    """Whether a step is one of the last, in which the images are closer to MNIST's."""
+    return step >= (1 - recipe.last_share) * steps
+
+
 def distortion(recipe: Recipe, step: int, steps: int) -> float:
     """The strength of the augmentation: milder at the end (He et al. 2019, "Data Augmentation
     Revisited", section 4)."""
-    return recipe.last_strength if step >= (1 - recipe.last_share) * steps else 1.0
+    return recipe.last_strength if is_last(recipe, step, steps) else 1.0
+
+
+def drawn_digits(recipe: Recipe, step: int, steps: int) -> int:
+    """How many drawn digits are added to the batch of a step."""
+    return recipe.last_drawn_digits if is_last(recipe, step, steps) else recipe.drawn_digits

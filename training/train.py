@@ -28,6 +28,7 @@ from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import checkpoint
 import command_line
@@ -42,40 +43,53 @@ from dataset import Dataset, batches
 from devices import bf16_is_fast, choose_device
 from distributed import rank, ranks, share
 from drawing.non_digits import draw_non_digits
+from drawing.styles import draw_added_digits
 from exit_codes import run_or_explain
 from neighbours import Neighbours
 from network import normalise
-from optimization import build, distortion, learning_rate
+from optimization import build, distortion, drawn_digits, learning_rate
 from progress import progress_bar, record
 from publish import PublishError, logits_of, prepare_folder, publish
 from published import published_dataset
 from recipes import Recipe
 from torch import Tensor, nn
 
-NON_DIGITS_DRAWN = 4_000
+DIGITS_DRAWN, NON_DIGITS_DRAWN = 4_000, 5_000
 DRY_RUN_STEPS = 5
 
 
-Batch = tuple[Tensor, Tensor, Tensor]  # images, their labels, non-digits to choose from
+class Batch(NamedTuple):
+    """Images uint8 [N, 28, 28] with their labels, and drawn ones to choose some from."""
+
+    images: Tensor
+    labels: Tensor
+    drawn: Tensor
+    drawn_labels: Tensor
+    non_digits: Tensor
 
 
-def batch_loss(network: nn.Module, batch: Batch, recipe: Recipe, strength: float) -> Tensor:
-    """Cross entropy of augmented images uint8 [N, 28, 28], with some of the non-digits added.
+def batch_loss(
+    network: nn.Module, batch: Batch, recipe: Recipe, strength: float, drawn: int
+) -> Tensor:
+    """Cross entropy of a batch's augmented images, with some drawn digits and non-digits added.
 
     With several ranks it is weighted, so that the mean over the ranks is that of the whole batch.
     The target of a non-digit is ten equal probabilities (Hendrycks, Mazeika and Dietterich 2019,
     "Deep Anomaly Detection with Outlier Exposure").
     """
-    images, labels, non_digits = batch
-    extra = torch.randint(len(non_digits), (share(recipe.non_digits),)).to(non_digits.device)
+    device = batch.images.device
+    digits = torch.randint(len(batch.drawn), (share(drawn),)).to(device)
+    others = torch.randint(len(batch.non_digits), (share(recipe.non_digits),)).to(device)
+    images = torch.cat([batch.images, batch.drawn[digits], batch.non_digits[others]])
+    labels = torch.cat([batch.labels, batch.drawn_labels[digits]])
     smoothing = recipe.label_smoothing
     targets = F.one_hot(labels, 10) * (1 - smoothing) + smoothing / 10
-    targets = torch.cat([targets, targets.new_full((len(extra), 10), 0.1)])
-    pixels = normalise(augment(torch.cat([images, non_digits[extra]]), recipe, strength))
+    targets = torch.cat([targets, targets.new_full((len(others), 10), 0.1)])
+    pixels = normalise(augment(images, recipe, strength))
     pixels = pixels.contiguous(memory_format=torch.channels_last)
     with torch.autocast(pixels.device.type, torch.bfloat16, enabled=bf16_is_fast(pixels.device)):
         logits = network(pixels)
-    weight = len(targets) * ranks() / (recipe.batch + recipe.non_digits)
+    weight = len(targets) * ranks() / (recipe.batch + drawn + recipe.non_digits)
     return weight * F.cross_entropy(logits.float(), targets)
 
 
@@ -93,7 +107,8 @@ def take_step(
     """
     sgd.param_groups[0]["lr"] = learning_rate(recipe, step, steps)
     sgd.zero_grad()
-    loss = batch_loss(network, batch, recipe, distortion(recipe, step, steps))
+    strength, drawn = distortion(recipe, step, steps), drawn_digits(recipe, step, steps)
+    loss = batch_loss(network, batch, recipe, strength, drawn)
     if not math.isfinite(loss.item()):
         raise PublishError(f"the loss became {loss.item()} at step {step + 1}: stopped")
     loss.backward()
@@ -111,7 +126,8 @@ def train(
     recipe, seed = options.recipe, options.seed
     network, sgd, first, history = checkpoint.resume(path, partial(build, recipe, seed, device))
     data = Dataset(*(part.to(device) for part in data))
-    non_digits = torch.from_numpy(draw_non_digits(NON_DIGITS_DRAWN, seed)).to(device)
+    drawn = *draw_added_digits(DIGITS_DRAWN, seed), draw_non_digits(NON_DIGITS_DRAWN, seed)
+    drawn = [torch.from_numpy(images).to(device) for images in drawn]
     per_epoch = DRY_RUN_STEPS if options.dry_run else len(data.train) // recipe.batch
     steps = per_epoch * recipe.epochs
     first = distributed.start_together(path.name, network, sgd, first)
@@ -125,7 +141,7 @@ def train(
     ):
         for step, chosen in todo:
             chosen = chosen.to(device)
-            batch = data.train[chosen], data.train_labels[chosen], non_digits
+            batch = Batch(data.train[chosen], data.train_labels[chosen], *drawn)
             loss = take_step(parallel, sgd, batch, recipe, step, steps)
             bar.update()
             neighbours.check()

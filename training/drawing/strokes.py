@@ -112,7 +112,10 @@ def centre(images: np.ndarray) -> np.ndarray:
     place = np.arange(SIDE) - (SIDE - 1) / 2
     rows, columns = images.sum(axis=2), images.sum(axis=1)
     mass = np.maximum(rows.sum(axis=1), 1)
-    down, right = (np.round(part @ place / mass).astype(int) for part in (rows, columns))
+    limit = (SIDE - BOX) // 2  # so that nothing of the box is moved out of the image
+    down, right = (
+        np.round(part @ place / mass).astype(int).clip(-limit, limit) for part in (rows, columns)
+    )
     grid = np.arange(SIDE)
     y, x = ((grid + shift[:, None]) % SIDE for shift in (down, right))
     return images[np.arange(len(images))[:, None, None], y[:, :, None], x[:, None, :]]
