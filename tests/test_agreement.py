@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import mnist
+import dataset
 import pytest
 import train
 import yaml
@@ -309,7 +309,7 @@ def test_every_setting_that_docs_and_e2e_give_to_training_is_read_by_it(monkeypa
         monkeypatch.setenv(name, value)
     options = train.main.make_context("train.py", []).params
     assert {name: str(options[name.lower()]) for name in settings} == settings
-    assert mnist.mirrors()[0] == mirror["MNIST_MIRROR"]
+    assert dataset.mirrors([])[0] == mirror["MNIST_MIRROR"]
 
 
 def test_the_readmes_config_map_is_the_one_that_the_training_pods_read():
