@@ -110,6 +110,14 @@ def test_the_ranks_agree_on_their_number_their_address_and_their_labels():
     assert workers["spec"]["completions"] == workers["spec"]["parallelism"]
 
 
+def test_every_training_gets_as_many_threads_as_its_cpu_limit():
+    for path, pod in TRAINING:
+        (container,) = pod["containers"]
+        threads = {"resourceFieldRef": {"resource": "limits.cpu"}}
+        assert {"name": "OMP_NUM_THREADS", "valueFrom": threads} in container["env"], path
+        assert int(container["resources"]["limits"]["cpu"]) >= 1, path
+
+
 def test_every_job_stops_for_the_same_exit_codes():
     jobs = [doc for _, doc in RESOURCES if doc["kind"] == "Job"]
     (jobset,) = (doc for _, doc in RESOURCES if doc["kind"] == "JobSet")
