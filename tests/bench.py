@@ -30,6 +30,7 @@ sys.path[:0] = [str(ROOT / "inference"), str(ROOT / "training")]
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import onnxruntime  # noqa: E402
 from conditions import accuracy, load_digits  # noqa: E402
+from dataset import mnist  # noqa: E402
 from drawing.non_digits import draw_unseen_kinds  # noqa: E402
 
 
@@ -44,11 +45,7 @@ class Run(NamedTuple):
 def choose_dataset(data_dir: Path) -> str:
     """Return mnist, downloaded first where MNIST_MIRROR is set, or synthetic where it is not."""
     if os.environ.get("MNIST_MIRROR"):
-        script = ROOT / "training" / "dataset.py"
-        # Before the clock runs, so that the download is not taken for training.
-        code = subprocess.run([sys.executable, script, data_dir], stdout=sys.stderr).returncode
-        if code:
-            sys.exit(code)
+        mnist(data_dir)  # before the clock runs, so that the download is not taken for training
     return "mnist" if any(data_dir.rglob("t10k-images*")) else "synthetic"
 
 

@@ -1,7 +1,5 @@
 """The images: MNIST or drawn digits, split into training, held-out and test images; batches.
 
-    python training/dataset.py data/mnist      # download MNIST and check it, nothing else
-
 MNIST is read by torchvision, in its layout (FOLDER/MNIST/raw). What is missing there comes from
 the archives in FOLDER, or from the first mirror that has them: those in MNIST_MIRROR (base URLs,
 separated by commas), then torchvision's.
@@ -18,11 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import click
 import torch
 from drawing.non_digits import draw_non_digits
 from drawing.synthetic import draw_digits
-from process import Failure, explained_file_errors, locked_folder, write_atomically
+from process import Failure, locked_folder, write_atomically
 from ranks import rank, ranks
 from torch import Tensor
 
@@ -191,15 +188,3 @@ def is_temporary(error: Exception) -> bool:
         return error.code in (408, 429) or error.code >= 500
     # Wrong content, or a certificate that is not trusted, which is a ValueError as well.
     return not isinstance(getattr(error, "reason", error), ValueError)
-
-
-@click.command()
-@click.argument("folder", type=click.Path(path_type=Path), default="data/mnist")
-def main(folder: Path) -> None:
-    """Download MNIST into FOLDER if it is not there."""
-    with explained_file_errors():
-        mnist(folder)
-
-
-if __name__ == "__main__":
-    main()

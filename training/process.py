@@ -17,18 +17,15 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import Any, TextIO
 
 import click
-
-if TYPE_CHECKING:
-    from torch import nn, optim
 
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # A full disk, an exceeded quota, a read-only file system, missing permissions.
 NO_RETRY = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
-State = tuple["nn.Module", "optim.Optimizer"]
+State = tuple[Any, Any]  # a torch module and its optimizer
 
 
 class Failure(click.ClickException):

@@ -144,39 +144,36 @@ def train(
             bar.update()
             epoch, rest = divmod(step + 1, per_epoch)
             if rest == 0:
-                accuracy = held_out_accuracy(network, data)
-                values = (epoch, accuracy, loss, sgd.param_groups[0]["lr"])
-                record(history, values, time.monotonic() - started, options)
+                accuracy, rate = held_out_accuracy(network, data), sgd.param_groups[0]["lr"]
+                values = (epoch, accuracy, loss, rate, round(time.monotonic() - started, 1))
+                record(history, values, options)
             signal = ranks.any_signal(received, device)
             if (signal or rest == 0) and rank() == 0:
                 process.save_checkpoint(path, step + 1, (network, sgd), history)
             if signal:
-                tqdm.write(
-                    f"stopped after step {step + 1} of {steps}: run the same command to resume"
-                )
+                bar.close()
+                print(f"stopped after step {step + 1} of {steps}: run the same command to resume")
                 sys.exit(128 + signal)
     return network.eval(), history
 
 
 def record(
-    history: list[dict[str, float]],
-    values: tuple[int, float, float, float],
-    seconds: float,
-    options: SimpleNamespace,
+    history: list[dict[str, float]], values: tuple[float, ...], options: SimpleNamespace
 ) -> None:
     """Add an epoch's metrics to the history; rank 0 prints them and writes metrics.jsonl."""
-    names = ("epoch", "held_out_accuracy", "loss", "learning_rate")
-    metrics = {name: round(value, 5) for name, value in zip(names, values, strict=True)}
-    history.append({**metrics, "seconds": round(seconds, 1)})
-    if rank() == 0:
-        epoch, accuracy, loss, _ = values
-        tqdm.write(
-            f"epoch {epoch}/{options.recipe.epochs}  held-out accuracy {accuracy:.2%}  "
-            f"loss {loss:.3f}  {seconds:.1f} s"
-        )
-        sys.stdout.flush()
-        lines = "".join(json.dumps(line) + "\n" for line in history)
-        process.write_atomically(options.output_dir / "metrics.jsonl", lines.encode())
+    names = ("epoch", "held_out_accuracy", "loss", "learning_rate", "seconds")
+    last = {name: round(value, 5) for name, value in zip(names, values, strict=True)}
+    history.append(last)
+    if rank() > 0:
+        return
+    tqdm.write(
+        f"epoch {last['epoch']}/{options.recipe.epochs}  "
+        f"held-out accuracy {last['held_out_accuracy']:.2%}  "
+        f"loss {last['loss']:.3f}  {last['seconds']:.1f} s"
+    )
+    sys.stdout.flush()
+    lines = "".join(json.dumps(line) + "\n" for line in history)
+    process.write_atomically(options.output_dir / "metrics.jsonl", lines.encode())
 
 
 def run(options: SimpleNamespace, device: torch.device) -> None:
