@@ -214,7 +214,7 @@ def test_the_default_folders_do_not_depend_on_the_current_one(monkeypatch):
     assert (options["data_dir"], options["output_dir"]) == folders
 
 
-def test_two_epochs_of_real_mnist_read_99_percent_of_its_test_images(mnist_model_file):
+def test_two_epochs_of_real_mnist_read_98_percent_of_its_test_images(mnist_model_file):
     metadata = published_metadata(mnist_model_file)
     assert metadata["dataset"] == "mnist"
-    assert float(metadata["test_accuracy"]) >= 0.99  # 99.51 % was measured
+    assert float(metadata["test_accuracy"]) >= 0.98  # 99.51 % was measured
