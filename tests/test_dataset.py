@@ -263,6 +263,15 @@ def test_the_last_5000_training_images_are_held_out(monkeypatch):
     assert data.non_digits.shape == (10, 28, 28)
 
 
+def test_the_synthetic_parts_have_no_image_in_common(monkeypatch):
+    for name in ("SYNTHETIC_TRAIN", "SYNTHETIC_TEST", "HELD_OUT", "NON_DIGITS"):
+        monkeypatch.setattr(dataset, name, 100)
+    data = dataset.load_dataset("synthetic", "nowhere", seed=1)
+    parts = [{image.numpy().tobytes() for image in part} for part in data[:6:2]]
+    assert [len(part) for part in parts] == [100, 100, 100]
+    assert len(set.union(*parts)) == 300
+
+
 def test_images_come_in_another_order_in_every_epoch():
     epochs = (dataset.batches(256, range(2 * e, 2 * e + 2), 2, 128, 0) for e in range(2))
     orders = [torch.cat([chosen for _, chosen in epoch]) for epoch in epochs]
