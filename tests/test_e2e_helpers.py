@@ -81,7 +81,7 @@ def test_the_commands_of_a_step_are_the_readmes_without_the_marked_blocks(tmp_pa
 
 
 class ConstantAnswer(http.server.BaseHTTPRequestHandler):
-    """A server that reads every picture as a seven."""
+    """A server that reads every picture as a zero."""
 
     protocol_version = "HTTP/1.1"
 
@@ -90,7 +90,7 @@ class ConstantAnswer(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Length", "17")
         self.end_headers()
-        self.wfile.write(b'{"prediction": 7}')
+        self.wfile.write(b'{"prediction": 0}')
 
     def log_message(self, *arguments):
         """Keep the test's output clean."""

@@ -18,7 +18,6 @@ def test_2000_damaged_pictures_cause_no_server_error(model):
     result = fuzz(model, 2000)
     assert not result.failures, result.statuses
     assert {200, 415, 422} <= set(result.statuses) <= {200, 400, 413, 415, 422}
-    assert result.slowest < 3
 
 
 @pytest.mark.parametrize("segment", [0, 1])

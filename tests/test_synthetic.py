@@ -2,16 +2,7 @@
 
 import numpy as np
 import pytest
-from drawing import (
-    misreadings,
-    mnist_form,
-    non_digits,
-    printed,
-    strokes,
-    styles,
-    synthetic,
-    wear,
-)
+from drawing import added_digits, misreadings, non_digits, printed, strokes, synthetic
 
 
 @pytest.fixture(scope="module")
@@ -153,20 +144,20 @@ def test_a_blank_picture_is_among_the_non_digits():
 
 @pytest.fixture(scope="module")
 def added():
-    return styles.draw_added_digits(1000, seed=1)
+    return added_digits.draw_added_digits(1000, seed=1)
 
 
 def test_the_same_seed_draws_the_same_added_digits(added):
-    images, labels = styles.draw_added_digits(1000, seed=1)
+    images, labels = added_digits.draw_added_digits(1000, seed=1)
     assert (images.shape, images.dtype, labels.dtype) == ((1000, 28, 28), np.uint8, np.int64)
     assert np.array_equal(images, added[0])
     assert np.array_equal(labels, added[1])
-    assert not np.array_equal(styles.draw_added_digits(1000, seed=2)[0], images)
+    assert not np.array_equal(added_digits.draw_added_digits(1000, seed=2)[0], images)
 
 
 @pytest.mark.parametrize("count", [0, 1, 7])
 def test_few_digits_and_non_digits_can_be_added(count):
-    assert len(styles.draw_added_digits(count, seed=3)[0]) == count
+    assert len(added_digits.draw_added_digits(count, seed=3)[0]) == count
     assert len(non_digits.draw_non_digits(count, seed=3)) == count
 
 
@@ -187,13 +178,15 @@ def test_the_nearest_mean_image_classifies_many_added_digits(added):
 def test_a_picture_of_any_size_is_brought_to_mnists_form():
     pictures = np.zeros((2, 90, 70), np.uint8)
     pictures[0, 10:70, 20:50] = 255
-    images = mnist_form.to_mnist(pictures)
+    images = strokes.to_mnist(pictures)
     assert images[0, 4:24, 9:19].min() == 255
     assert images[0].sum() == 20 * 10 * 255
     assert not images[1].any()
 
 
-@pytest.mark.parametrize("wear_out", [wear.coarsen, wear.crop, wear.add_specks])
+@pytest.mark.parametrize(
+    "wear_out", [added_digits.coarsen, added_digits.crop, added_digits.add_specks]
+)
 def test_worn_digits_resemble_the_digits_that_they_were(digits, wear_out):
     images = digits[0][:100]
     worn = wear_out(images, np.random.default_rng(0))

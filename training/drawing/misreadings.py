@@ -4,10 +4,8 @@ Pages are drawn as gray pictures, and read in simple ways that a server might tr
 """
 
 import numpy as np
-from drawing.mnist_form import to_mnist
-from drawing.strokes import SIDE
-from drawing.styles import draw_added_digits
-from drawing.wear import add_frame
+from drawing.added_digits import add_frame, draw_added_digits
+from drawing.strokes import SIDE, to_mnist
 
 PAGE = 64  # pixels
 WINDOW = 23  # pixels of a page, wider than a stroke: for its background

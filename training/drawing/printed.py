@@ -6,7 +6,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from drawing.mnist_form import to_mnist
+from drawing.strokes import to_mnist
 from PIL import Image, ImageDraw, ImageFont
 
 FONTS = (

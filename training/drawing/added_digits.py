@@ -1,10 +1,39 @@
-"""Wear: drawn digits as cameras, printers and frames leave them, in MNIST's form again."""
+"""Digits that are added to each batch: as MNIST hardly has them, but people send them.
+
+Other ways of writing, print, and wear: what cameras, displays and forms leave of a digit.
+"""
 
 import numpy as np
-from drawing.mnist_form import to_mnist
-from drawing.strokes import SIDE
+from drawing.printed import draw_printed_digits
+from drawing.strokes import SIDE, draw, to_mnist
+from drawing.synthetic import DIGITS, OTHER_STYLES
 
 SMALL, LARGE = 7, 12  # rows of a digit at low resolution
+
+
+def draw_added_digits(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Digits uint8 [count, 28, 28] in MNIST's form and their labels int64 [count].
+
+    A third in MNIST's styles, a third in others, a third printed; half of all are worn. A tenth are
+    1s in other styles: MNIST's have neither flag nor base, and those of most fonts have both.
+    """
+    rng = np.random.default_rng([seed, 2])
+    labels, kind = rng.integers(10, size=count), rng.integers(3, size=count)
+    ones = rng.uniform(size=count) < 0.1
+    labels[ones], kind[ones] = 1, 1
+    images = np.empty((count, SIDE, SIDE), np.uint8)
+    for digit in range(10):
+        for number, styles in enumerate((DIGITS, OTHER_STYLES)):
+            places = (labels == digit) & (kind == number)
+            images[places] = draw(styles[digit], places.sum(), rng)
+    images[kind == 2], labels[kind == 2] = draw_printed_digits((kind == 2).sum(), rng)
+    worn = rng.permutation(count)[: count // 2]
+    changes = (coarsen, crop, add_specks, add_frame, add_line)
+    for change, part in zip(changes, np.array_split(worn, len(changes)), strict=True):
+        if change in (add_frame, add_line):
+            part = part[labels[part] != 1]  # With a line, a 1 looks like a 7, a T or a cross.
+        images[part] = change(images[part], rng)
+    return images, labels
 
 
 def coarsen(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
