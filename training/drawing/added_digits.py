@@ -75,7 +75,8 @@ def crop(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Digits uint8 [N, 28, 28] that have lost a row or column or two at some sides of their box."""
     images = images.copy()
     for image in images:
-        rows, columns = (np.flatnonzero((image > 127).any(axis=axis)) for axis in (1, 0))
+        inked = image > image.max() / 2
+        rows, columns = (np.flatnonzero(inked.any(axis=axis)) for axis in (1, 0))
         top, bottom, left, right = rng.choice([0, 0, 1, 2], 4)
         image[: rows[0] + top] = 0
         image[rows[-1] + 1 - bottom :] = 0
@@ -92,9 +93,8 @@ def add_specks(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     images = images.copy()
     for dots in range(3):
         y, x = rng.uniform(1, SIDE - 1, (2, len(images), 1))
-        radius = rng.uniform(0.4, 1.5, (len(images), 1, 1)) * (
-            rng.uniform(size=(len(images), 1, 1)) < 1 / (1 + dots)
-        )
+        radius = rng.uniform(0.4, 1.5, (len(images), 1, 1))
+        radius *= rng.uniform(size=radius.shape) < 1 / (1 + dots)
         distance = np.hypot((grid - y)[:, :, None], (grid - x)[:, None, :])
         spot = 255 * np.clip(radius - distance + 0.5, 0, 1)
         images = np.maximum(images, spot.astype(np.uint8))

@@ -152,8 +152,9 @@ def draw_pairs(count: int, rng: np.random.Generator) -> np.ndarray:
     digits, _ = draw_some_digits(2 * count, rng)
     pages = np.zeros((count, SIDE, 2 * SIDE), np.uint8)
     for page, left, right in zip(pages, digits[:count], digits[count:], strict=True):
-        ends = np.flatnonzero((left > 127).any(axis=0)), np.flatnonzero((right > 127).any(axis=0))
-        at = int(np.clip(ends[0][-1] - ends[1][0] + rng.integers(-1, 5), 0, SIDE))
+        end = np.flatnonzero((left > left.max() / 2).any(axis=0))[-1]
+        start = np.flatnonzero((right > right.max() / 2).any(axis=0))[0]
+        at = int(np.clip(end - start + rng.integers(-1, 5), 0, SIDE))
         page[:, :SIDE] = left
         page[:, at : at + SIDE] = np.maximum(page[:, at : at + SIDE], right)
     return to_mnist(pages)

@@ -158,7 +158,7 @@ def draw_unseen_kinds(count: int, seed: int) -> dict[str, np.ndarray]:
     """`count` images uint8 [count, 28, 28] of each kind of non-digit that is never trained on."""
     rng = np.random.default_rng(seed)
     return {
-        "letters similar to trained ones (h, k, m, n)": draw(RESEMBLING_SIGNS, count, rng),
+        "handwritten h, k, m and n, trained in print only": draw(RESEMBLING_SIGNS, count, rng),
         "letters and shapes unlike the trained ones": draw(UNSEEN_SIGNS, count, rng),
         "checkers, stripes and rings": draw_patterns(count, rng),
     }
