@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import click
 import model
@@ -133,6 +134,21 @@ def test_a_failure_is_one_line_on_standard_error_and_an_exit_code(capsys, monkey
         fail([])
     assert exited.value.code == 65
     assert capsys.readouterr().err == "train: something is wrong\n"
+
+
+def test_a_folder_has_one_user_at_a_time(tmp_path):
+    entered = threading.Event()
+
+    def enter():
+        with process.locked_folder(tmp_path):
+            entered.set()
+
+    second = threading.Thread(target=enter)
+    with process.locked_folder(tmp_path):
+        second.start()
+        assert not entered.wait(0.2)
+    second.join()
+    assert entered.is_set()
 
 
 def test_a_second_run_waits_for_the_first_one_and_a_killed_one_leaves_no_lock(tmp_path):
