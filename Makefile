@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 .PHONY: run test testing-images bench evaluate model-card fuzz soak images requirements cluster
-.PHONY: cluster-down e2e clean
+.PHONY: cluster-down e2e wheels actionlint clean
 
 run: .venv/run
 	@scripts/run.sh
@@ -52,6 +52,12 @@ e2e:
 requirements:
 	for folder in training inference; do (cd $$folder && uv pip compile --quiet --universal --python-version 3.11 \
 	  --generate-hashes --custom-compile-command "make requirements" --output-file requirements.txt requirements.in) || exit; done
+
+wheels:
+	scripts/check-wheels.sh
+
+actionlint:
+	go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
 clean:
 	rm -rf .venv artifacts
