@@ -425,6 +425,22 @@ def test_every_file_in_the_manifests_folder_is_named_in_a_document():
     ] == []
 
 
+def test_the_kustomization_for_any_cluster_replaces_both_images():
+    text = (ROOT / "docs/any-cluster.md").read_text()
+    first, *patches = (yaml.safe_load(b) for b in re.findall(r"```yaml\n(.*?)```", text, re.S))
+    assert {image["name"] for image in first["images"]} == {*CONTEXTS}
+    for folder in first["resources"]:
+        assert (ROOT / "docs" / folder / "kustomization.yaml").exists()
+    names = {(doc["kind"], doc["metadata"]["name"]) for _, doc in RESOURCES}
+    for each in (*patches[0]["patches"], *patches[1]):
+        assert (each["target"]["kind"], each["target"]["name"]) in names
+
+
+@pytest.mark.parametrize("image", CONTEXTS)
+def test_a_dockerfile_names_no_architecture(image):
+    assert re.findall(r"amd64|x86|arm64|aarch64|--platform", dockerfile(image)) == []
+
+
 def test_every_volume_patch_changes_the_servers_volume_and_not_a_new_one():
     patches = [(path, doc) for path, doc in RESOURCES if path.name == "inference-patch.yaml"]
     assert len(patches) == 2
