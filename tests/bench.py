@@ -1,4 +1,4 @@
-"""Measures training, serving, doubt, and accuracy under many conditions: four Markdown tables.
+"""Measures training, serving, doubt, and accuracy under many conditions: Markdown tables.
 
     python tests/bench.py --seeds 5 --data-dir data/mnist
     python tests/bench.py --skip-training --model artifacts/model.onnx
@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 import onnx
+from bench_health import print_health_checks
 from bench_serving import print_tables
 from tables import middle, table
 
@@ -167,6 +168,7 @@ def main() -> None:
                 print_transfer(options.data_dir, Path(scratch) / "synthetic")
         if not options.skip_serving:
             print_tables(model)
+            print_health_checks()
         print(doubt_table(model) + "\n", flush=True)
         if not options.skip_conditions:
             print_conditions(model, options.data_dir, 10_000 if options.full else 1_000)

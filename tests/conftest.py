@@ -3,12 +3,13 @@
 Real MNIST is used where it can be had locally: archives in data/mnist, or MNIST_MIRROR.
 """
 
+import fcntl
 import gzip
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 # Before onnxruntime is imported anywhere: it would send telemetry.
@@ -20,7 +21,9 @@ import numpy as np
 import pytest
 import torch
 import train
-from gunicorn_server import Server, running, running_one_worker
+from app import create_app
+from flask.testing import FlaskClient
+from gunicorn_server import Server, running, running_tiny
 from pen import chromium, find_chromium
 from playwright.sync_api import Browser, Page
 from small_training import small_data
@@ -45,6 +48,18 @@ TRAINING_VARIABLES = {
         "REPLACE",
     )
 }
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter) -> Iterator[None]:
+    """Say in one sentence, at the end, what the skipped tests need."""
+    yield
+    skipped = [report.longrepr[2] for report in terminalreporter.stats.get("skipped", [])]
+    needs = sorted({reason.partition("needs ")[2] for reason in skipped} - {""})
+    if needs:
+        terminalreporter.write_line(
+            f"The {len(skipped)} skipped tests are run with {'; and with '.join(needs)}."
+        )
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -72,12 +87,30 @@ def start_training(
     )
 
 
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory) -> Path:
+    """A folder of this test run, which has a process for each core under `make test`."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes of the test run out of a with block."""
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def trained(folder: Path, *flags: str) -> Path:
-    """The model.onnx that a run of train.py with these flags publishes in `folder`."""
-    process = start_training(folder, *flags)
-    output = process.communicate(timeout=600)[0]
-    assert process.returncode == 0, output
-    return folder / "model.onnx"
+    """The model.onnx that one run of train.py with these flags publishes in `folder`."""
+    model = folder / "model.onnx"
+    with locked(folder.with_suffix(".lock")):
+        if not model.exists():
+            process = start_training(folder, *flags)
+            output = process.communicate()[0]
+            assert process.returncode == 0, output
+    return model
 
 
 @pytest.fixture
@@ -112,28 +145,28 @@ def same(one, other):
 
 
 @pytest.fixture(scope="session")
-def model_file(tmp_path_factory) -> Path:
+def model_file(shared_folder) -> Path:
     """A small real model, trained on synthetic digits."""
-    return trained(tmp_path_factory.mktemp("model"), "--dataset", "synthetic", "--epochs", "1")
+    return trained(shared_folder / "model", "--dataset", "synthetic", "--epochs", "1")
 
 
 @pytest.fixture(scope="session")
-def mnist_dir(tmp_path_factory) -> Path:
+def mnist_dir(shared_folder) -> Path:
     """A folder with MNIST's archives; skips where they are not to be had locally."""
     folder = ROOT / "data" / "mnist"
     if os.environ.get("MNIST_MIRROR"):
-        folder = tmp_path_factory.mktemp("mnist")
-        mnist.ensure_archives(folder)
+        folder = shared_folder / "mnist"
+        with locked(shared_folder / "mnist.lock"):
+            mnist.ensure_archives(folder)
     elif not all((folder / name).exists() for name in mnist.ARCHIVES):
-        pytest.skip("no MNIST: neither MNIST_MIRROR is set nor are its archives in data/mnist")
+        pytest.skip("needs MNIST_MIRROR, or MNIST's archives in data/mnist")
     return folder
 
 
 @pytest.fixture(scope="session")
-def mnist_model_file(mnist_dir, tmp_path_factory) -> Path:
+def mnist_model_file(mnist_dir, shared_folder) -> Path:
     """The default recipe in a short version, two epochs of real MNIST."""
-    folder = tmp_path_factory.mktemp("mnist-model")
-    return trained(folder, "--data-dir", str(mnist_dir), "--epochs", "2")
+    return trained(shared_folder / "mnist-model", "--data-dir", str(mnist_dir), "--epochs", "2")
 
 
 @pytest.fixture(scope="session")
@@ -155,13 +188,25 @@ def server(serve, model_file) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def tiny_server(tmp_path_factory) -> Iterator[Server]:
-    """A real server with a model of tiny_model.py, for the tests of one file."""
-    folder = tmp_path_factory.mktemp("server")
-    model = write_model(folder / "model.onnx", "aaaaaaaaaaaa")
-    with running(folder, MODEL_PATH=str(model)) as server:
+    """A real server with two workers and a model of tiny_model.py, which no request may end."""
+    with running_tiny(tmp_path_factory.mktemp("server"), WEB_CONCURRENCY="2") as server:
         yield server
+        assert len(server.workers()) == 2
+        assert "Traceback" not in server.read_log()
+
+
+@pytest.fixture
+def model_path(tmp_path) -> Path:
+    """The path of a model of tiny_model.py."""
+    return write_model(tmp_path / "model.onnx", "aaaaaaaaaaaa")
+
+
+@pytest.fixture
+def client(model_path) -> FlaskClient:
+    """Flask's test client of the server with the model of `model_path`."""
+    return create_app(model_path).test_client()
 
 
 # Not for the whole session: Playwright keeps an event loop running, which disturbs other tests.
@@ -170,7 +215,7 @@ def browser() -> Iterator[Browser]:
     """A running Chromium. Without one, the tests that use it fail in CI and skip elsewhere."""
     if not find_chromium():
         stop = pytest.fail if os.environ.get("CI") else pytest.skip
-        stop("Chromium is missing: install the package chromium, or set CHROMIUM to its path")
+        stop("needs Chromium, from the package chromium or named by CHROMIUM")
     with chromium() as browser:
         yield browser
 
@@ -215,10 +260,3 @@ def open_page(browser, problems) -> Iterator[Callable[..., Page]]:
 def page(open_page, server) -> Page:
     """The page of `server`, in a window of the default size."""
     return open_page(server)
-
-
-@pytest.fixture
-def start(tmp_path) -> Iterator[Callable[..., Server]]:
-    """start(*lines) runs one worker with the server's settings and then these lines."""
-    with ExitStack() as stack:
-        yield lambda *lines: stack.enter_context(running_one_worker(tmp_path, *lines))

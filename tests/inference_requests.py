@@ -1,4 +1,4 @@
-"""Large requests of the Open Inference Protocol, for tests of the server."""
+"""Requests of the Open Inference Protocol with many empty images, for tests and benchmarks."""
 
 import json
 
@@ -9,14 +9,16 @@ def inference(images: int) -> dict:
 
 
 def json_inference(images: int) -> bytes:
+    """The body of a request in JSON."""
     content = inference(images)
     content["inputs"][0]["data"] = [0] * (784 * images)
     return json.dumps(content, separators=(",", ":")).encode()
 
 
-def bulk_inference(binary_output: bool) -> tuple[bytes, dict[str, str]]:
-    content = inference(10_000)
-    content["inputs"][0]["parameters"] = {"binary_data_size": 7_840_000}
+def binary_inference(images: int, binary_output: bool) -> tuple[bytes, dict[str, str]]:
+    """The body and the headers of a request in binary."""
+    content = inference(images)
+    content["inputs"][0]["parameters"] = {"binary_data_size": 784 * images}
     content["parameters"] = {"binary_data_output": binary_output}
     header = json.dumps(content).encode()
-    return header + bytes(7_840_000), {"Inference-Header-Content-Length": str(len(header))}
+    return header + bytes(784 * images), {"Inference-Header-Content-Length": str(len(header))}

@@ -21,6 +21,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+# Pages answer in milliseconds, but not on a busy machine.
+expect.set_options(timeout=60_000)
 # The strokes of each digit: lists of points in percent of the paper's sides, in drawing order.
 STROKES = json.loads(Path(__file__).with_name("strokes.json").read_text())
 PHONE = {"viewport": {"width": 375, "height": 812}, "is_mobile": True, "has_touch": True}

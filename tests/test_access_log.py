@@ -2,14 +2,13 @@
 
 import json
 import re
-import socket
 import subprocess
 import sys
 from contextlib import closing
 
 import pytest
-from gunicorn_server import CONFIG, running
-from tiny_model import band, multipart, write_model
+from gunicorn_server import CONFIG, running_tiny
+from tiny_model import band, multipart
 
 ORIGIN = "https://digits.example"
 TEXT_LINE = r"(\S+Z) (127\.0\.0\.1) (\S+) (\S+) (\S+) (\d+) (\d+) ([\d.]+) (\S+)"
@@ -17,13 +16,17 @@ FIELDS = ["time", "client", "request_id", "method", "path", "status", "bytes"]
 FIELDS += ["milliseconds", "predictions"]
 
 
-@pytest.fixture(scope="module", params=["text", "json"])
-def server(request, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("server")
-    model = write_model(folder / "model.onnx", "aaaaaaaaaaaa")
-    environment = {"LOG_FORMAT": request.param, "CORS_ORIGINS": f"{ORIGIN}, https://other.example"}
-    with running(folder, MODEL_PATH=str(model), **environment) as server:
+@pytest.fixture(scope="module")
+def cors_server(tmp_path_factory):
+    """A server that logs in JSON and allows two origins."""
+    environment = {"LOG_FORMAT": "json", "CORS_ORIGINS": f"{ORIGIN}, https://other.example"}
+    with running_tiny(tmp_path_factory.mktemp("server"), **environment) as server:
         yield server
+
+
+@pytest.fixture(params=["text", "json"])
+def server(request):
+    return request.getfixturevalue("tiny_server" if request.param == "text" else "cors_server")
 
 
 def ask(server, method="GET", path="/version", body=None, **headers):
@@ -36,22 +39,17 @@ def ask(server, method="GET", path="/version", body=None, **headers):
         return response
 
 
-def parse(line):
-    """Return the fields of a line in either format, as text."""
-    if line.startswith("{"):
-        return {name: str(value) for name, value in json.loads(line).items()}
-    return dict(zip(FIELDS, re.fullmatch(TEXT_LINE, line).groups(), strict=True))
-
-
 def logged(server, request_id):
-    """Return the fields of the one line about a request."""
+    """Return the fields, as text, of the one line about a request, in either format."""
 
     def lines():
         return [line for line in server.stdout.read_text().splitlines() if request_id in line]
 
     server.wait_until(lines)
     (line,) = lines()
-    return parse(line)
+    if line.startswith("{"):
+        return {name: str(value) for name, value in json.loads(line).items()}
+    return dict(zip(FIELDS, re.fullmatch(TEXT_LINE, line).groups(), strict=True))
 
 
 def test_a_line_has_all_fields_of_a_request(server):
@@ -64,38 +62,35 @@ def test_a_line_has_all_fields_of_a_request(server):
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"])
     assert (line["client"], line["method"], line["path"]) == ("127.0.0.1", "POST", path)
     assert (line["status"], line["bytes"]) == ("200", response.getheader("Content-Length"))
-    assert 0 < float(line["milliseconds"]) < 10_000
+    assert float(line["milliseconds"]) > 0
     assert line["predictions"] == "35"
 
 
 @pytest.mark.parametrize(
     "given", ["a b", "a" * 65, "é", "a\tb", 'a"b', "", "{}", "a,b", "%0a", "\xa0", "a\x85b"]
 )
-def test_an_id_that_is_not_short_and_plain_is_replaced(server, given):
-    response = ask(server, X_Request_ID=given.encode("latin-1"))
+def test_an_id_that_is_not_short_and_plain_is_replaced(tiny_server, given):
+    response = ask(tiny_server, X_Request_ID=given.encode("latin-1"))
     identifier = response.getheader("X-Request-ID")
     assert re.fullmatch("[0-9a-f]{16}", identifier)
-    assert logged(server, identifier)["status"] == "200"
+    assert logged(tiny_server, identifier)["status"] == "200"
 
 
 @pytest.mark.parametrize("path", ["/a%0D%0Aforged", "/a%00", "/a%22,%22", "/%C2%85"])
 def test_a_path_cannot_forge_a_line(server, path):
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
-        request = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-        connection.sendall(request.encode("latin-1"))
-        received = b"".join(iter(lambda: connection.recv(65536), b""))
-    identifier = re.search(rb"X-Request-ID: (\w+)", received)[1].decode()
-    assert logged(server, identifier)["status"] == "404"
+    response = ask(server, path=path)
+    line = logged(server, response.getheader("X-Request-ID"))
+    assert (line["path"], line["status"]) == (path, "404")
 
 
 def test_a_line_break_in_a_header_does_not_reach_the_log(server):
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+    with server.open_socket() as connection:
         head = b"GET /version HTTP/1.1\r\nHost: x\r\nX-Request-ID: a\nforged\r\n\r\n"
         connection.sendall(head)
         assert connection.recv(65536).startswith(b"HTTP/1.1 400 ")
     ask(server, X_Request_ID="after-forged")
     logged(server, "after-forged")
-    assert all(parse(line) for line in server.stdout.read_text().splitlines())
+    assert not re.search("^forged", server.stdout.read_text(), re.MULTILINE)
 
 
 def test_probes_are_logged_only_when_they_fail(server):
@@ -107,38 +102,32 @@ def test_probes_are_logged_only_when_they_fail(server):
 
 
 @pytest.mark.parametrize("origin", [ORIGIN, "https://other.example"])
-def test_a_configured_origin_may_read_responses(server, origin):
-    response = ask(server, Origin=origin)
+def test_a_configured_origin_may_read_responses(cors_server, origin):
+    response = ask(cors_server, Origin=origin)
     assert response.getheader("Access-Control-Allow-Origin") == origin
     assert "X-Request-ID" in response.getheader("Access-Control-Expose-Headers")
     assert response.getheader("Vary") == "Origin"
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", ORIGIN + ".evil.example", "null", None])
-def test_no_other_origin_may_read_responses(server, origin):
-    response = ask(server, **({"Origin": origin} if origin else {}))
+@pytest.mark.parametrize("origin", ["https://evil.example", ORIGIN + ".evil.example", "null", ""])
+def test_no_other_origin_may_read_responses(cors_server, origin):
+    response = ask(cors_server, **({"Origin": origin} if origin else {}))
     assert response.getheader("Access-Control-Allow-Origin") is None
     assert response.getheader("Vary") == "Origin"
 
 
-def test_a_preflight_request_says_what_is_allowed(server):
-    response = ask(
-        server,
-        "OPTIONS",
-        "/predict",
-        Origin=ORIGIN,
-        Access_Control_Request_Method="POST",
-        Access_Control_Request_Headers="content-type",
-    )
+def test_a_preflight_request_says_what_is_allowed(cors_server):
+    asked = {"Access_Control_Request_Method": "POST"}
+    asked |= {"Access_Control_Request_Headers": "content-type"}
+    response = ask(cors_server, "OPTIONS", "/predict", Origin=ORIGIN, **asked)
     assert response.status == 200
     assert response.getheader("Access-Control-Allow-Origin") == ORIGIN
     assert "POST" in response.getheader("Access-Control-Allow-Methods")
     assert "Content-Type" in response.getheader("Access-Control-Allow-Headers")
 
 
-def test_cors_is_off_by_default(tmp_path):
-    with running(tmp_path, MODEL_PATH=str(tmp_path / "none.onnx")) as server:
-        response = ask(server, Origin=ORIGIN)
+def test_cors_is_off_by_default(tiny_server):
+    response = ask(tiny_server, Origin=ORIGIN)
     assert response.getheader("Access-Control-Allow-Origin") is None
     assert response.getheader("Vary") is None
 
@@ -149,7 +138,7 @@ def test_an_invalid_log_format_ends_the_server_with_one_line():
         env={"LOG_FORMAT": "xml", "PORT": "0"},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
     )
     assert done.returncode == 1
     assert done.stderr == "LOG_FORMAT is 'xml': set it to text or json.\n"

@@ -3,17 +3,11 @@
 import io
 
 import pytest
-from app import create_app
 from drawings import assert_error, drawing, post
 from PIL import Image
-from tiny_model import band, encoded, write_model
+from tiny_model import band, encoded
 
 FORM = "multipart/form-data"
-
-
-@pytest.fixture
-def client(tmp_path):
-    return create_app(write_model(tmp_path / "model.onnx", "aaaaaaaaaaaa")).test_client()
 
 
 @pytest.mark.parametrize(

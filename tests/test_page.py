@@ -1,8 +1,6 @@
 """The page as a whole in a real Chromium: layout, colors, model, security policy, path."""
 
 import re
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +71,7 @@ def test_a_server_without_a_model_is_explained_until_the_model_appears(open_page
         expect(away).to_be_visible()
         assert page.inner_text("#digit") == "?"
         write_model(tmp_path / "model.onnx", "aaaaaaaaaaaa")
-        expect(away).to_be_hidden(timeout=15_000)
+        expect(away).to_be_hidden()
         expect(page.locator("#digit")).to_have_text(re.compile(r"^\d$"))
         expect(page.locator("#model")).to_contain_text("Model aaaaaaaaaaaa")
         page.close()  # Before the server: the page may be sending a request.
@@ -85,7 +83,7 @@ def test_a_server_that_cannot_be_reached_is_explained_until_it_is_back(page, pro
     draw(page, 7)
     expect(page.locator("#away")).to_contain_text("The server cannot be reached.")
     page.context.set_offline(False)
-    expect(page.locator("#away")).to_be_hidden(timeout=15_000)
+    expect(page.locator("#away")).to_be_hidden()
     expect_answer(page, "7")
     problems[:] = [problem for problem in problems if "ERR_INTERNET_DISCONNECTED" not in problem]
 
@@ -154,18 +152,14 @@ def test_the_page_works_under_a_sub_path(open_page, server):
 
 
 @pytest.mark.parametrize("path", sorted(PAGE.iterdir()), ids=lambda path: path.name)
-def test_a_browser_asks_each_time_whether_a_file_of_the_page_has_changed(server, path):
+def test_a_browser_asks_each_time_whether_a_file_of_the_page_has_changed(client, path):
     # Otherwise it could run old and new modules together after an update.
-    url = f"{server}/page/{path.name}"
-    with urllib.request.urlopen(url, timeout=20) as response:
+    with client.get(f"/page/{path.name}") as response:
         assert response.headers["Cache-Control"] == "no-cache"
-        assert response.read() == path.read_bytes()
+        assert response.data == path.read_bytes()
         etag = response.headers["ETag"]
-    again = urllib.request.Request(url, headers={"If-None-Match": etag})
-    with pytest.raises(urllib.error.HTTPError) as raised:
-        urllib.request.urlopen(again, timeout=20)
-    assert raised.value.code == 304
-    raised.value.close()
+    with client.get(f"/page/{path.name}", headers={"If-None-Match": etag}) as again:
+        assert again.status_code == 304
 
 
 def test_the_icon_of_the_page_is_a_picture(page):

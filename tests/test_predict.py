@@ -7,17 +7,11 @@ import tempfile
 import numpy as np
 import pytest
 from answers import UNSURE
-from app import create_app
 from drawings import drawing, post, seen_by_model
 from PIL import Image, ImageDraw
-from tiny_model import band, encoded, write_model
+from tiny_model import band, encoded
 
 VERSION = "aaaaaaaaaaaa"
-
-
-@pytest.fixture
-def client(tmp_path):
-    return create_app(write_model(tmp_path / "model.onnx", VERSION)).test_client()
 
 
 def sixteen_bits(image):

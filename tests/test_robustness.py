@@ -179,7 +179,7 @@ def test_a_waiting_run_can_be_ended(tmp_path):
         process = start_training(tmp_path, "--dataset", "synthetic")
         assert process.stdout.readline().startswith("waiting")
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
         assert process.returncode == 128 + signal.SIGTERM
 
 
@@ -195,7 +195,7 @@ def test_sigterm_ends_the_run_while_torch_is_imported(tmp_path):
     )
     assert process.stdout.readline() == "importing\n"
     process.terminate()
-    process.communicate(timeout=10)
+    process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM  # not -SIGTERM, which PID 1 would ignore
 
 

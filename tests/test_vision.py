@@ -1,7 +1,5 @@
 """The stages gray, ink, digits, 28x28: what they return, and that any picture is handled."""
 
-import time
-
 import numpy as np
 import pytest
 from classifier import read_model, run
@@ -13,7 +11,6 @@ from image import ImageError, open_image
 from ink import is_dark_on_light, otsu_threshold
 from mnist_form import SIDE, stroke_width
 from papers import light, ruled, shadowed_page, texture
-from PIL import Image
 from reading import read_all_digits, read_one_digit
 from scenes import CONDITIONS
 
@@ -135,21 +132,6 @@ def test_an_empty_page_with_a_hard_shadow_is_refused():
     for _ in range(10):
         with pytest.raises(ImageError, match="Nothing is drawn"):
             to_mnist(decode(open_image(shadowed_page(rng))).gray)
-
-
-def test_a_photo_of_twelve_megapixels_takes_well_under_100_ms():
-    rng = np.random.default_rng(0)
-    scene = np.asarray(Image.fromarray(ring()).resize((4000, 3000)), np.int16)
-    grain = rng.integers(-12, 13, scene.shape, dtype=np.int16)
-    data = encode(scene + grain, "JPEG", quality=90)
-    assert 2 < len(data) / 2**20 < 8
-    taken = []
-    for _ in range(3):
-        start = time.thread_time()
-        to_mnist(decode(open_image(data)).gray)
-        taken.append(time.thread_time() - start)
-    print(f"{len(data) / 2**20:.1f} MiB: {min(taken) * 1000:.0f} ms")
-    assert min(taken) < 0.1
 
 
 def empty_pages() -> dict[str, np.ndarray]:

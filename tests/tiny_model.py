@@ -52,34 +52,6 @@ def model_bytes(version: str | None, **changes) -> bytes:
     return model.SerializeToString()
 
 
-def convolution_bytes(version: str) -> bytes:
-    """Return a model whose activations are as large as a real one's: 32 channels of 28x28."""
-    nodes = [
-        helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
-        helper.make_node("Reshape", ["float", "one_channel"], ["plane"]),
-        helper.make_node("Conv", ["plane", "kernels"], ["channels"], pads=[1, 1, 1, 1]),
-        helper.make_node("GlobalAveragePool", ["channels"], ["means"]),
-        helper.make_node("Flatten", ["means"], ["flat"]),
-        helper.make_node("MatMul", ["flat", "weights"], ["logits"]),
-        helper.make_node("Softmax", ["logits"], ["probabilities"]),
-    ]
-    constants = {
-        "one_channel": np.array([-1, 1, 28, 28]),
-        "kernels": np.full((32, 1, 3, 3), 1e-3, np.float32),
-        "weights": np.zeros((32, 10), np.float32),
-    }
-    graph = helper.make_graph(
-        nodes,
-        "convolution",
-        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", 28, 28])],
-        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", 10])],
-        [numpy_helper.from_array(array, name) for name, array in constants.items()],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    helper.set_model_props(model, {"model_version": version, "dataset": "none"})
-    return model.SerializeToString()
-
-
 def write_model(path: Path, version: str) -> Path:
     """Publish a model as training does: under another name first, then renamed."""
     partial = path.with_suffix(".partial")
