@@ -16,12 +16,11 @@ from vision.digits import (
     framed_pieces,
     inner_pieces,
     largest_piece,
-    split_touching,
     trust,
 )
 from vision.image import ImageError
 from vision.ink import (
-    MIN_CONTRAST,
+    VISIBLE,
     WORK_SIDE,
     Ink,
     darkening,
@@ -30,13 +29,12 @@ from vision.ink import (
     without_rulings,
 )
 from vision.mnist_form import mnist_picture, outermost, resize, to_mnist
+from vision.touching import split_touching
 
 # A reading is accepted above this confidence.
 SURE = 0.9
 # The longer side in pixels to which a picture of enlarged pixels is reduced.
 COARSE_SIDE = 12
-# The outermost pixels of a drawing on a plain background differ by at most this.
-PLAIN = 6
 EMPTY = "Nothing is drawn on this picture: draw a digit and send it again."
 
 Classify = Callable[[np.ndarray], np.ndarray]
@@ -53,7 +51,6 @@ class Reading(NamedTuple):
     probabilities: np.ndarray
     boxes: list[tuple[float, float, float, float]]
     more: bool = False
-    which: int = -1
     error: ImageError | None = None
 
     def scaled(self, across: float, down: float) -> "Reading":
@@ -70,27 +67,28 @@ def read(gray: np.ndarray, classify: Classify, several: bool = False) -> Reading
     form = mnist_picture(gray)
     if form is not None and not several:
         return Reading([form], classify(form[None]), [(0, 0, *gray.shape)])
-    if np.ptp(gray) < MIN_CONTRAST:
+    if np.ptp(gray) <= VISIBLE:
         raise ImageError("nothing_drawn", EMPTY)
     best, most = None, -np.inf
-    for which, (ink, choose) in enumerate(readings(gray)):
+    for ink, choose in readings(gray):
         digits = find_digits(ink, choose(ink), 0 if several else 0.2)
-        count = len(digits)
         if not digits:
             continue
+        more = len(digits) > 1 and not several
         if several:
             digits = split_touching(digits, lambda parts: classify(form_all(parts)).max(axis=1))
         else:
             digits = [max(digits, key=lambda digit: int(digit.cover.sum()))]
         images = form_all(digits)
         trusted = np.array([trust(ink, digit) for digit in digits])[:, None]
+        # What the gray picture does not support is ten equal probabilities.
         probabilities = classify(images) * trusted + (1 - trusted) / 10
         confidence = probabilities.max(axis=1)
+        # Counts the digits that are more likely right than wrong, less the others.
         score = (2 * confidence - 1).sum()
         if score > most:
             boxes = [digit.box for digit in digits]
-            best = Reading([*images], probabilities, boxes, count > len(digits), which=which)
-            most = score
+            best, most = Reading([*images], probabilities, boxes, more), score
         if confidence.min() > SURE:
             break
     if best is None:
@@ -101,7 +99,7 @@ def read(gray: np.ndarray, classify: Classify, several: bool = False) -> Reading
 def readings(gray: np.ndarray) -> Iterator[tuple[Ink, Callable[[Ink], np.ndarray]]]:
     """Yield ink on uint8 [H, W] and which of its pieces belong to digits, the simplest first."""
     frame = outermost(gray)
-    if plain := np.ptp(frame) <= PLAIN:
+    if plain := np.ptp(frame) <= VISIBLE:
         ink = drawing(gray, int(frame.mean()))
         yield ink, inner_pieces
         yield ink, framed_pieces
