@@ -2,8 +2,8 @@
 # kubectl and Helm. Settings: PORT (5000), MNIST_MIRROR, TORCH_INDEX (see training/install.sh).
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: run test testing-images bench evaluate fuzz soak images requirements cluster cluster-down
-.PHONY: e2e clean
+.PHONY: run test testing-images bench evaluate fuzz soak images requirements cluster
+.PHONY: cluster-down e2e wheels actionlint clean
 
 run: .venv/run
 	@scripts/run.sh
@@ -11,7 +11,7 @@ run: .venv/run
 test: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pytest --numprocesses auto --dist worksteal
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 testing-images: .venv/run
 	$(BIN)/python training/testing_images.py
@@ -48,6 +48,12 @@ e2e:
 requirements:
 	for folder in training inference; do (cd $$folder && uv pip compile --quiet --universal --python-version 3.11 \
 	  --generate-hashes --custom-compile-command "make requirements" --output-file requirements.txt requirements.in) || exit; done
+
+wheels:
+	scripts/check-wheels.sh
+
+actionlint:
+	go run github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 
 clean:
 	rm -rf .venv artifacts

@@ -23,14 +23,15 @@ import torch.distributed as dist  # noqa: E402
 from model import RECIPES, build  # noqa: E402
 from ports import free_port  # noqa: E402
 from tables import middle, table  # noqa: E402
-from train import take_step  # noqa: E402
+from train import Batch, take_step  # noqa: E402
 
 
 def measure(seconds: float) -> dict[str, float]:
     """As a rank: train for a while; returns images per second and the cost of communication."""
     recipe, device = RECIPES["default"], torch.device("cpu")
     images = torch.randint(256, (ranks.share(recipe.batch), 28, 28), dtype=torch.uint8)
-    batch = images, torch.randint(10, (len(images),)), images
+    digits = images, torch.randint(10, (len(images),))
+    batch = Batch(*digits, *digits, images)
     with ranks.joined(device):
         network, sgd = build(recipe, 0, device)
         parallel = ranks.parallel(network.train())

@@ -120,7 +120,7 @@ def trained(folder: Path, *flags: str) -> Path:
     with locked(folder.with_suffix(".lock")):
         if not model.exists():
             process = start_training(folder, *flags)
-            output = process.communicate(timeout=1200)[0]
+            output = process.communicate()[0]
             assert process.returncode == 0, output
     return model
 

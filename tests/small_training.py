@@ -15,6 +15,7 @@ if __name__ == "__main__":
 import dataset
 import torch
 import train
+from drawing.added_digits import draw_added_digits
 from drawing.non_digits import draw_non_digits
 from drawing.synthetic import draw_digits
 
@@ -23,7 +24,8 @@ def small_data(*_args: object) -> dataset.Dataset:
     """1,280 digits to train on, which is ten batches, and a few to test."""
     parts = [draw_digits(count, seed) for seed, count in enumerate((1280, 200, 200))]
     arrays = [array for pair in parts for array in pair]
-    return dataset.Dataset(*map(torch.from_numpy, (*arrays, draw_non_digits(100, seed=0))))
+    arrays += [*draw_added_digits(100, seed=0), draw_non_digits(100, seed=0)]
+    return dataset.Dataset(*map(torch.from_numpy, arrays))
 
 
 if __name__ == "__main__":

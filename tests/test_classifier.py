@@ -57,7 +57,7 @@ def test_a_server_started_without_a_model_serves_it_when_it_appears(tmp_path):
 def test_replacing_the_model_under_load_mixes_no_versions_and_leaks_nothing(model_path, tmp_path):
     # Without limits, OpenBLAS would start as many threads as OMP_NUM_THREADS says.
     with running_tiny(tmp_path, WEB_CONCURRENCY="2", OMP_NUM_THREADS="4") as server:
-        outcomes, before, after = replace_under_load(server, model_path, 60, 1000)
+        outcomes, before, after = replace_under_load(server, model_path, 40, 500)
         log = server.read_log()
         assert len(server.workers()) == 2
     assert set(outcomes) == {"ok"}

@@ -253,6 +253,7 @@ def test_an_invalid_certificate_is_wrong_data_and_is_not_retried(
 def test_the_last_5000_training_images_are_held_out(monkeypatch):
     images = torch.arange(6_000).view(-1, 1, 1).expand(-1, 28, 28)
     labels, test = torch.arange(6_000), (torch.zeros(3, 28, 28), torch.tensor([7, 8, 9]))
+    monkeypatch.setattr(dataset, "ADDED_DIGITS", 20)
     monkeypatch.setattr(dataset, "NON_DIGITS", 10)
     monkeypatch.setattr(dataset, "mnist", lambda folder: (images, labels, *test))
     data = dataset.load_dataset("mnist", "folder", seed=0)
@@ -260,12 +261,14 @@ def test_the_last_5000_training_images_are_held_out(monkeypatch):
     assert data.held_out_labels.tolist() == list(range(1_000, 6_000))
     assert data.held_out[:, 0, 0].tolist() == list(range(1_000, 6_000))
     assert data.test_labels.tolist() == [7, 8, 9]
+    assert data.added.shape == (20, 28, 28)
     assert data.non_digits.shape == (10, 28, 28)
 
 
 def test_the_synthetic_parts_have_no_image_in_common(monkeypatch):
     # As many in the first draw as in the second one, so that the same seed would draw the same.
-    counts = {"SYNTHETIC_TRAIN": 60, "HELD_OUT": 40, "SYNTHETIC_TEST": 100, "NON_DIGITS": 10}
+    counts = {"SYNTHETIC_TRAIN": 60, "HELD_OUT": 40, "SYNTHETIC_TEST": 100}
+    counts |= {"ADDED_DIGITS": 10, "NON_DIGITS": 10}
     for name, count in counts.items():
         monkeypatch.setattr(dataset, name, count)
     data = dataset.load_dataset("synthetic", "nowhere", seed=1)

@@ -146,35 +146,46 @@ def flask_client(tmp_path_factory):
     return create_app(model).test_client()
 
 
-@pytest.mark.parametrize(
-    ("content", "headers"),
-    [
-        *(([], {}), (None, {}), (7, {}), ({"inputs": []}, {}), ({"inputs": [VALID, VALID]}, {})),
-        *(
-            ({"inputs": [VALID | {name: value}]}, {})
-            for name, value in [
-                *(("shape", [-1, 28, 28]), ("shape", [10**30, 28, 28]), ("shape", [784])),
-                *(("shape", None), ("shape", "1,28,28"), ("name", "x"), ("datatype", "FP32")),
-                *(("data", [True] * 784), ("data", ["0"] * 784), ("data", [0.0] * 784)),
-                *(("data", [float("nan")] * 784), ("data", [256] + [0] * 783), ("data", None)),
-                *(
-                    ("data", [[0] * 784, 0]),
-                    ("data", [-1] * 784),
-                    ("data", {}),
-                    ("data", "0" * 784),
-                ),
-                *(("parameters", {"binary_data_size": 784}), ("parameters", None)),
-            ]
-        ),
-        *(({"inputs": [VALID], "id": wrong}, {}) for wrong in (7, True, ["a"], {"a": 1})),
-        ({"inputs": [VALID], "parameters": {"binary_data_output": "yes"}}, {}),
-        ({"inputs": [VALID], "outputs": [{"name": "logits"}]}, {}),
-        ({"inputs": [VALID]}, {"Inference-Header-Content-Length": "100000"}),
-        ({"inputs": [VALID]}, {"Inference-Header-Content-Length": "-1"}),
-        ({"inputs": [VALID]}, {"Inference-Header-Content-Length": "many"}),
-    ],
-)
-def test_each_rule_of_a_request_is_enforced(flask_client, content, headers):
-    response = flask_client.post(INFER, data=json.dumps(content), headers=headers)
+def assert_bad_request(client, content, **headers):
+    response = client.post(INFER, data=json.dumps(content), headers=headers)
     assert response.status_code == 400
     assert set(response.json) == {"error"}
+
+
+WRONG_IN_A_TENSOR = {
+    "name": ["x"],
+    "datatype": ["FP32"],
+    "shape": [[-1, 28, 28], [10**30, 28, 28], [784], None, "1,28,28"],
+    "data": [
+        *([value] * 784 for value in (True, "0", 0.0, float("nan"), -1)),
+        *([256] + [0] * 783, [[0] * 784, 0], None, {}, "0" * 784),
+    ],
+    "parameters": [{"binary_data_size": 784}, None],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(name, value) for name in WRONG_IN_A_TENSOR for value in WRONG_IN_A_TENSOR[name]],
+)
+def test_each_rule_of_a_tensor_is_enforced(flask_client, name, value):
+    assert_bad_request(flask_client, {"inputs": [VALID | {name: value}]})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *([], None, 7, {"inputs": []}, {"inputs": [VALID, VALID]}),
+        *({"inputs": [VALID], "id": wrong} for wrong in (7, True, ["a"], {"a": 1})),
+        {"inputs": [VALID], "parameters": {"binary_data_output": "yes"}},
+        {"inputs": [VALID], "outputs": [{"name": "logits"}]},
+    ],
+)
+def test_each_rule_of_a_request_is_enforced(flask_client, content):
+    assert_bad_request(flask_client, content)
+
+
+@pytest.mark.parametrize("length", ["100000", "-1", "many"])
+def test_the_length_of_the_json_must_be_within_the_body(flask_client, length):
+    headers = {"Inference-Header-Content-Length": length}
+    assert_bad_request(flask_client, {"inputs": [VALID]}, **headers)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from drawing.synthetic import draw_digits
-from model import RECIPES, build_network, distortion, learning_rate, normalise
+from model import RECIPES, build_network, distortion, drawn_digits, learning_rate, normalise
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -36,6 +36,13 @@ def test_the_distortions_are_milder_at_the_end():
     recipe = RECIPES["default"]
     strengths = [distortion(recipe, step, 100) for step in range(100)]
     assert strengths == [1.0] * 75 + [recipe.last_strength] * 25
+
+
+def test_fewer_drawn_digits_are_added_at_the_end():
+    recipe = RECIPES["default"]
+    counts = [drawn_digits(recipe, step, 100) for step in range(100)]
+    assert counts == [recipe.drawn_digits] * 75 + [recipe.last_drawn_digits] * 25
+    assert recipe.last_drawn_digits < recipe.drawn_digits
 
 
 def test_augmented_digits_are_valid_images_and_all_differ():

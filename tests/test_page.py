@@ -1,8 +1,6 @@
 """The page as a whole in a real Chromium: layout, colors, model, security policy, path."""
 
 import re
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -154,18 +152,14 @@ def test_the_page_works_under_a_sub_path(open_page, server):
 
 
 @pytest.mark.parametrize("path", sorted(PAGE.iterdir()), ids=lambda path: path.name)
-def test_a_browser_asks_each_time_whether_a_file_of_the_page_has_changed(server, path):
+def test_a_browser_asks_each_time_whether_a_file_of_the_page_has_changed(client, path):
     # Otherwise it could run old and new modules together after an update.
-    url = f"{server}/page/{path.name}"
-    with urllib.request.urlopen(url, timeout=60) as response:
+    with client.get(f"/page/{path.name}") as response:
         assert response.headers["Cache-Control"] == "no-cache"
-        assert response.read() == path.read_bytes()
+        assert response.data == path.read_bytes()
         etag = response.headers["ETag"]
-    again = urllib.request.Request(url, headers={"If-None-Match": etag})
-    with pytest.raises(urllib.error.HTTPError) as raised:
-        urllib.request.urlopen(again, timeout=60)
-    assert raised.value.code == 304
-    raised.value.close()
+    with client.get(f"/page/{path.name}", headers={"If-None-Match": etag}) as again:
+        assert again.status_code == 304
 
 
 def test_the_icon_of_the_page_is_a_picture(page):

@@ -1,5 +1,6 @@
 """From weights to the published files: export, verification, metadata, the order of writing."""
 
+import evaluate
 import numpy as np
 import onnxruntime
 import publish
@@ -109,3 +110,14 @@ def test_the_published_bytes_are_the_verified_ones_without_a_path_of_this_machin
     model = (folder / "model.onnx").read_bytes()
     assert verified == [model]
     assert str(ROOT).encode() not in model
+
+
+def test_a_network_that_is_sure_of_pictures_unlike_the_held_out_ones_gets_a_high_temperature():
+    class SureOfThree(torch.nn.Module):
+        def forward(self, pixels):
+            return 10 * torch.eye(10)[3].repeat(len(pixels), 1)
+
+    images, labels = torch.zeros(300, 28, 28, dtype=torch.uint8), torch.full((300,), 3)
+    network = SureOfThree()
+    assert evaluate.fit_temperature(logits_of(network, images), labels) < 0.5
+    assert publish.calibrate(network, images, labels) > 2

@@ -98,9 +98,9 @@ def is_refused(server) -> bool:
 
 def test_an_idle_connection_does_not_delay_the_end(tmp_path):
     hours = ("graceful_timeout = 3600", "keepalive = 3600")
-    with running(tmp_path, "-c", write_config(tmp_path, *hours)) as server:
+    with running(tmp_path, "-c", write_config(tmp_path, *hours), WEB_CONCURRENCY="1") as server:
         files = server.open_files()
-        with server.open_socket(), server.open_socket():
+        with server.open_socket():
             server.wait_until(lambda: server.open_files() > files)
             server.process.terminate()
             assert server.process.wait(60) == 0

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from drawing.added_digits import draw_added_digits
 from drawing.non_digits import draw_non_digits
 from drawing.synthetic import draw_digits
 from process import Failure, locked_folder, write_atomically
@@ -26,7 +27,7 @@ from torch import Tensor
 DATASETS = ("mnist", "synthetic")
 HELD_OUT = 5_000  # of the training images, for every decision about the model
 SYNTHETIC_TRAIN, SYNTHETIC_TEST = 40_000, 5_000
-NON_DIGITS = 4_000
+ADDED_DIGITS, NON_DIGITS = 4_000, 5_000
 ATTEMPTS = 3
 BACKOFF_SECONDS = 0.5
 READ_TIMEOUT_SECONDS = 15
@@ -43,13 +44,15 @@ class Dataset(NamedTuple):
     held_out_labels: Tensor
     test: Tensor
     test_labels: Tensor
-    non_digits: Tensor  # to choose from in training
+    added: Tensor  # drawn digits and non-digits, some of which are added to each batch
+    added_labels: Tensor
+    non_digits: Tensor
 
 
 def load_dataset(name: str, folder: Path, seed: int) -> Dataset:
     """Load a dataset by its name; raises as mnist() does.
 
-    `folder` has MNIST; `seed` decides which synthetic digits and which non-digits are drawn.
+    `folder` has MNIST; `seed` decides which digits and non-digits are drawn.
     """
     if name == "mnist":
         images, labels, *test = mnist(folder)
@@ -61,6 +64,7 @@ def load_dataset(name: str, folder: Path, seed: int) -> Dataset:
         *(images[:-HELD_OUT], labels[:-HELD_OUT]),
         *(images[-HELD_OUT:], labels[-HELD_OUT:]),
         *test,
+        *map(torch.from_numpy, draw_added_digits(ADDED_DIGITS, seed)),
         torch.from_numpy(draw_non_digits(NON_DIGITS, seed)),
     )
 

@@ -35,14 +35,16 @@ REJECTION_IMAGES = 2_000  # of each kind
 MISTAKES = 40  # at most so many in a plot
 
 
-def fit_temperature(logits: Tensor, labels: Tensor) -> float:
-    """The T > 0 that minimises the cross entropy of logits / T: logits [N, 10], labels [N].
+def fit_temperature(logits: Tensor, targets: Tensor) -> float:
+    """The T > 0 that minimises the cross entropy of logits / T: logits [N, 10].
+
+    `targets` are labels [N] or probabilities [N, 10].
 
     Temperature scaling: Guo, Pleiss, Sun and Weinberger 2017, "On Calibration of Modern Neural
     Networks", section 4.2.
     """
     candidates = torch.logspace(-1, 1, 401).tolist()
-    return min(candidates, key=lambda t: F.cross_entropy(logits / t, labels).item())
+    return min(candidates, key=lambda t: F.cross_entropy(logits / t, targets).item())
 
 
 def expected_calibration_error(probabilities: Tensor, labels: Tensor) -> float:

@@ -30,6 +30,7 @@ from contextlib import ExitStack, redirect_stdout
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import click
 import corrections
@@ -46,6 +47,7 @@ from model import (
     bf16_is_fast,
     build,
     distortion,
+    drawn_digits,
     learning_rate,
     logits_of,
     normalise,
@@ -60,26 +62,39 @@ ROOT = Path(__file__).resolve().parent.parent
 MIN_ACCURACY = {"mnist": 0.98, "synthetic": 0.95}  # on the held-out images
 DRY_RUN_STEPS = 5
 
-Batch = tuple[Tensor, Tensor, Tensor]  # images, their labels, non-digits to choose from
+
+class Batch(NamedTuple):
+    """Images uint8 [N, 28, 28] with their labels, and drawn ones to choose some from."""
+
+    images: Tensor
+    labels: Tensor
+    added: Tensor
+    added_labels: Tensor
+    non_digits: Tensor
 
 
-def batch_loss(network: nn.Module, batch: Batch, recipe: Recipe, strength: float) -> Tensor:
-    """Cross entropy of augmented images uint8 [N, 28, 28], with some of the non-digits added.
+def batch_loss(
+    network: nn.Module, batch: Batch, recipe: Recipe, strength: float, drawn: int
+) -> Tensor:
+    """Cross entropy of a batch's augmented images, with `drawn` digits and some non-digits added.
 
     With several ranks it is weighted, so that the mean over the ranks is that of the whole batch.
     The target of a non-digit is ten equal probabilities (Hendrycks, Mazeika and Dietterich 2019,
     "Deep Anomaly Detection with Outlier Exposure").
     """
-    images, labels, non_digits = batch
-    extra = torch.randint(len(non_digits), (ranks.share(recipe.non_digits),)).to(images.device)
+    device = batch.images.device
+    digits = torch.randint(len(batch.added), (ranks.share(drawn),)).to(device)
+    others = torch.randint(len(batch.non_digits), (ranks.share(recipe.non_digits),)).to(device)
+    images = torch.cat([batch.images, batch.added[digits], batch.non_digits[others]])
+    labels = torch.cat([batch.labels, batch.added_labels[digits]])
     smoothing = recipe.label_smoothing
     targets = F.one_hot(labels, 10) * (1 - smoothing) + smoothing / 10
-    targets = torch.cat([targets, targets.new_full((len(extra), 10), 0.1)])
-    pixels = normalise(augment(torch.cat([images, non_digits[extra]]), recipe, strength))
+    targets = torch.cat([targets, targets.new_full((len(others), 10), 0.1)])
+    pixels = normalise(augment(images, recipe, strength))
     pixels = pixels.contiguous(memory_format=torch.channels_last)
     with torch.autocast(pixels.device.type, torch.bfloat16, enabled=bf16_is_fast(pixels.device)):
         logits = network(pixels)
-    weight = len(targets) * ranks.ranks() / (recipe.batch + recipe.non_digits)
+    weight = len(targets) * ranks.ranks() / (recipe.batch + drawn + recipe.non_digits)
     return weight * F.cross_entropy(logits.float(), targets)
 
 
@@ -94,7 +109,8 @@ def take_step(
     """Update the weights with a batch; returns the loss. Raises Failure if it is not finite."""
     sgd.param_groups[0]["lr"] = learning_rate(recipe, step, steps)
     sgd.zero_grad()
-    loss = batch_loss(network, batch, recipe, distortion(recipe, step, steps))
+    strength, drawn = distortion(recipe, step, steps), drawn_digits(recipe, step, steps)
+    loss = batch_loss(network, batch, recipe, strength, drawn)
     if not math.isfinite(loss.item()):
         raise Failure(f"the loss became {loss.item()} at step {step + 1}: stopped", os.EX_SOFTWARE)
     loss.backward()
@@ -139,7 +155,8 @@ def train(
             len(data.train), range(first, steps), per_epoch, recipe.batch, seed
         ):
             chosen = chosen.to(device)
-            batch = data.train[chosen], data.train_labels[chosen], data.non_digits
+            added = data.added, data.added_labels, data.non_digits
+            batch = Batch(data.train[chosen], data.train_labels[chosen], *added)
             loss = take_step(parallel, sgd, batch, recipe, step, steps)
             bar.update()
             epoch, rest = divmod(step + 1, per_epoch)
