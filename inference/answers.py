@@ -1,24 +1,32 @@
 """From probabilities to response: what /predict answers for each picture.
 
 options = read_options(request.args)
-answer = encode_answer(uploads, readings, probabilities, model_version, options)
+answer = encode_answer(uploads, readings, model_version, options)
 """
 
 import base64
 import io
-from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 from flask import abort
 from PIL import Image
-from reading import Reading
 from uploads import Upload
+from vision.reading import Reading
 from werkzeug.datastructures import MultiDict
 
 # Confidence is calibrated: below this, more than two answers in five would be wrong.
 UNSURE_BELOW = 0.6
 UNSURE = "The model is not sure: this may not be a digit."
+SEVERAL = "More than one digit seems to be drawn: this is the largest."
+# Reasons why a picture cannot be used, and the HTTP status of each.
+STATUS = {
+    "empty": 400,
+    "too_large": 413,
+    "unknown_format": 415,
+    "damaged": 422,
+    "nothing_drawn": 422,
+}
 VALUES = {"1": True, "true": True, "0": False, "false": False}
 
 
@@ -44,38 +52,30 @@ def read_options(parameters: MultiDict[str, str]) -> Options:
 
 
 def encode_answer(
-    uploads: list[Upload],
-    readings: list[Reading],
-    probabilities: np.ndarray,
-    model_version: str,
-    options: Options,
+    uploads: list[Upload], readings: list[Reading], model_version: str, options: Options
 ) -> dict:
-    """Return the answer for all pictures of a request; probabilities is float32 [N, 10].
+    """Return the answer for all pictures of a request.
 
     One picture has its answer alone, and aborts the request if it cannot be used. Of several, each
     has its file name and either its answer or its error.
     """
-    rows = iter(probabilities)
     answers = []
     for upload, reading in zip(uploads, readings, strict=True):
         if reading.error is None:
-            own = list(islice(rows, len(reading.digits)))
-            answer = encode_picture(reading, own, model_version, options)
+            answer = encode_picture(reading, model_version, options)
         elif len(uploads) == 1:
-            abort(reading.error.status, str(reading.error))
+            abort(STATUS[reading.error.reason], str(reading.error))
         else:
             answer = {"error": str(reading.error)}
         answers.append({"file": upload.name} | answer)
     return answer if len(uploads) == 1 else {"predictions": answers}
 
 
-def encode_picture(
-    reading: Reading, rows: list[np.ndarray], model_version: str, options: Options
-) -> dict:
-    """Return the answer for one picture, with a row of probabilities [10] for each digit on it."""
+def encode_picture(reading: Reading, model_version: str, options: Options) -> dict:
+    """Return the answer for one picture."""
     digits = [
         encode_digit(digit, probabilities, options)
-        for digit, probabilities in zip(reading.digits, rows, strict=True)
+        for digit, probabilities in zip(reading.digits, reading.probabilities, strict=True)
     ]
     if options.segment:
         boxed = zip(digits, reading.boxes, strict=True)
@@ -83,9 +83,9 @@ def encode_picture(
     else:
         answer = digits[0]
     if options.details:
-        unsure = [UNSURE] if min(row.max() for row in rows) < UNSURE_BELOW else []
+        unsure = reading.probabilities.max(axis=1).min() < UNSURE_BELOW
         answer["model_version"] = model_version
-        answer["warnings"] = reading.warnings + unsure
+        answer["warnings"] = [SEVERAL] * reading.more + [UNSURE] * bool(unsure)
     return answer
 
 

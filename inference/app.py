@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import metrics
+import numpy as np
 from answers import encode_answer, read_options
 from background import in_background
 from classifier import Classifier, Model, classify, run
@@ -24,8 +25,8 @@ from inference_protocol import (
     encode_inference,
     model_metadata,
 )
+from pictures import read_pictures
 from prometheus_client import CONTENT_TYPE_LATEST
-from reading import find_all_digits, find_one_digit, read_pictures
 from responses import add_common_behaviour, json_response
 from uploads import MAX_REQUEST_BYTES, read_uploads
 
@@ -56,14 +57,13 @@ def create_app(model_path: str | os.PathLike | None = None) -> Flask:
         model = require_model()
         options = read_options(request.args)
         uploads = read_uploads(request)
-        find_all = partial(find_all_digits, lambda images: run(model, images).max(axis=1))
-        readings = read_pictures(uploads, find_all if options.segment else find_one_digit)
-        digits = [digit for reading in readings for digit in reading.digits]
-        probabilities = classify(model, digits)
-        metrics.count(readings, probabilities)
+        readings = read_pictures(uploads, partial(run, model), options.segment)
+        probabilities = np.concatenate([reading.probabilities for reading in readings])
+        metrics.count_predictions(probabilities)
+        metrics.count_rejected(reading.error.reason for reading in readings if reading.error)
         # For the access log.
         request.environ["mnist.predictions"] = "".join(map(str, probabilities.argmax(axis=1)))
-        answer = encode_answer(uploads, readings, probabilities, model.version, options)
+        answer = encode_answer(uploads, readings, model.version, options)
         return json_response(answer)
 
     @app.get("/healthz")
@@ -86,7 +86,9 @@ def create_app(model_path: str | os.PathLike | None = None) -> Flask:
         port = request.environ["SERVER_PORT"]
         if port != (os.environ.get("METRICS_PORT") or port):
             abort(404)
-        return Response(metrics.render(classifier.current()), content_type=CONTENT_TYPE_LATEST)
+        model = classifier.current()
+        facts = (model.metadata, model.loaded_at) if model else (None, 0)
+        return Response(metrics.render(*facts), content_type=CONTENT_TYPE_LATEST)
 
     @app.get("/openapi.json")
     def openapi() -> Response:
@@ -119,7 +121,7 @@ def create_app(model_path: str | os.PathLike | None = None) -> Flask:
         inference = in_background(decode_inference, body, header_length)
         probabilities = classify(model, inference.images)
         # Counting 10,000 predictions would delay other requests.
-        in_background(metrics.count, [], probabilities)
+        in_background(metrics.count_predictions, probabilities)
         content, headers = in_background(encode_inference, inference, model.version, probabilities)
         return Response(content, headers=headers)
 

@@ -3,15 +3,12 @@
 gunicorn.conf.py sets PROMETHEUS_MULTIPROC_DIR, in which every worker keeps its counts; without it,
 the counts are those of one process.
 
-count_request("/predict", 200, seconds)   count(readings, probabilities)   render(model)
+count_request("/predict", 200, seconds)   count_predictions(probabilities)   render(metadata, time)
 """
 
-from __future__ import annotations
-
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 from prometheus_client import (
@@ -23,10 +20,6 @@ from prometheus_client import (
     multiprocess,
 )
 from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
-
-if TYPE_CHECKING:
-    from classifier import Model
-    from reading import Reading
 
 REQUESTS = Counter(
     "mnist_http_requests", "Requests answered, by route and status.", ["route", "status"]
@@ -57,21 +50,21 @@ MODEL_FACTS = ("model_version", "dataset", "test_accuracy")
 class ModelCollector:
     """Reports on the model of the worker that answers the scrape."""
 
-    def __init__(self, model: Model | None) -> None:
-        self.model = model
+    def __init__(self, metadata: dict[str, str] | None, loaded_at: float) -> None:
+        self.metadata, self.loaded_at = metadata, loaded_at
 
     def collect(self) -> Iterator[Metric]:
         """Yield whether there is a model, which one, and since when."""
         yield GaugeMetricFamily(
-            "mnist_model_ready", "1 if a model is loaded, else 0.", int(self.model is not None)
+            "mnist_model_ready", "1 if a model is loaded, else 0.", int(self.metadata is not None)
         )
-        if self.model is not None:
-            facts = {name: self.model.metadata.get(name, "") for name in MODEL_FACTS}
+        if self.metadata is not None:
+            facts = {name: self.metadata.get(name, "") for name in MODEL_FACTS}
             yield InfoMetricFamily("mnist_model", "The model that is loaded.", facts)
             yield GaugeMetricFamily(
                 "mnist_model_loaded_timestamp_seconds",
                 "When the model was loaded, in seconds since 1970.",
-                self.model.loaded_at,
+                self.loaded_at,
             )
 
 
@@ -81,21 +74,24 @@ def count_request(route: str, status: int, seconds: float) -> None:
     request_timer(route).observe(seconds)
 
 
-def count(readings: list[Reading], probabilities: np.ndarray) -> None:
-    """Count the pictures that could not be used, and the predictions, with their confidence."""
-    for reading in readings:
-        if reading.error is not None:
-            REJECTED.labels(reading.error.reason).inc()
+def count_rejected(reasons: Iterable[str]) -> None:
+    """Count pictures that could not be used, by reason."""
+    for reason in reasons:
+        REJECTED.labels(reason).inc()
+
+
+def count_predictions(probabilities: np.ndarray) -> None:
+    """Count predictions, float32 [N, 10], and their confidence."""
     for row in probabilities.tolist():
         confidence = max(row)
         digit_counters[row.index(confidence)].inc()
         CONFIDENCE.observe(confidence)
 
 
-def render(model: Model | None) -> bytes:
-    """Return the counts of all workers, and what is known of the model."""
+def render(metadata: dict[str, str] | None, loaded_at: float) -> bytes:
+    """Return the counts of all workers, and what is known of the model, if there is one."""
     registry = CollectorRegistry()
-    registry.register(ModelCollector(model))
+    registry.register(ModelCollector(metadata, loaded_at))
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         multiprocess.MultiProcessCollector(registry)
         return generate_latest(registry)

@@ -1,14 +1,13 @@
 #!/usr/bin/env bash
 # Creates a kind cluster with Cilium and an address pool for LoadBalancer Services (make cluster). Settings:
 #   CLUSTER_NAME         kind's name for the cluster (kind)
-#   KIND_NODE_IMAGE      the node image, that is, the Kubernetes version
+#   KIND_NODE_IMAGE      the node image, that is, the Kubernetes version, instead of that in kind-config.yaml
 #   CILIUM_CHART         a chart's URL, a folder, or REPOSITORY/CHART
 #   CILIUM_EXTRA_VALUES  an additional file of Helm values
 set -euo pipefail
 cd "$(dirname "$0")/.."
 CLUSTER_NAME=${CLUSTER_NAME:-kind}
-KIND_NODE_IMAGE=${KIND_NODE_IMAGE:-kindest/node:v1.36.4@sha256:099e049362a1526b2db71494e1947aae99bd16290d7c895f2b7ea312e3cbfaed}
-CILIUM_CHART=${CILIUM_CHART:-https://helm.cilium.io/cilium-1.20.5.tgz}
+CILIUM_CHART=${CILIUM_CHART:-https://helm.cilium.io/cilium-1.20.2.tgz}
 
 for tool in docker kind kubectl helm; do
   command -v "$tool" >/dev/null || { echo "cluster-up: $tool is not installed" >&2; exit 69; }
@@ -18,7 +17,7 @@ if kind get clusters 2>/dev/null | grep -qx "$CLUSTER_NAME"; then
   exit 1
 fi
 
-kind create cluster --name "$CLUSTER_NAME" --image "$KIND_NODE_IMAGE" --config kind-config.yaml
+kind create cluster --name "$CLUSTER_NAME" --config kind-config.yaml ${KIND_NODE_IMAGE:+--image "$KIND_NODE_IMAGE"}
 helm install cilium "$CILIUM_CHART" --namespace kube-system --values samples/cilium-helm-values.yaml \
   ${CILIUM_EXTRA_VALUES:+--values "$CILIUM_EXTRA_VALUES"} --set k8sServiceHost="$CLUSTER_NAME-control-plane"
 kubectl --namespace kube-system rollout status daemonset/cilium --timeout 10m

@@ -18,16 +18,16 @@ die() {
 }
 
 # The commands of one step of the README, as written there; blocks after "not run by make e2e" are left out.
-readme() { # NUMBER
+readme() { # NUMBER [SED_SCRIPT]
   awk -v heading="### $1. " '
     /^### / || /^## / { inside = index($0, heading) == 1 }
     /<!-- not run by make e2e/ { skip = 1 }
     /^```bash/ { code = !skip; skip = 0; next }
     /^```/ { code = 0; next }
-    inside && code' README.md | sed "s/kind-worker/$worker/g" >"$tmp/step.sh"
+    inside && code' README.md | sed "s/kind-worker/$worker/g; s/172\.18\.255\.201/$address/g; ${2-}" >"$tmp/step.sh"
   [[ -s $tmp/step.sh ]] || die "the README has no commands for step $1"
-  # shellcheck disable=SC1091
-  (set -e && . "$tmp/step.sh") >"$tmp/step.log" 2>&1 || { cat "$tmp/step.log" >&3; die "step $1 of the README failed"; }
+  # A process of its own, because bash ignores set -e inside a function or subshell that is followed by ||.
+  bash -e "$tmp/step.sh" >"$tmp/step.log" 2>&1 || { cat "$tmp/step.log" >&3; die "step $1 of the README failed"; }
 }
 
 wait_for() { # SECONDS SENTENCE COMMAND...: until the command succeeds
@@ -158,6 +158,8 @@ finish() { # runs whenever the script ends, also after a signal
     kubectl uncordon "$worker" >/dev/null || true
     kubectl label nodes "$worker" training- >/dev/null || true
     kubectl delete namespace "$namespace" "$namespace-e2e" --ignore-not-found >/dev/null || true
+    kubectl --namespace default delete "$demo_kinds" --selector "$demo" >/dev/null || true
+    kubectl --namespace default delete configmap training-settings --ignore-not-found >/dev/null || true
   fi
   rm -rf "$tmp"
   [[ $code == 0 ]] && echo "==> passed in $SECONDS s" || echo "==> failed after $SECONDS s"

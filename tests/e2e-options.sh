@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The optional parts of docs/operations.md for tests/e2e.sh: Prometheus with alerts and dashboard, and autoscaling.
-# Sourced by it.
+# Optional parts for tests/e2e.sh: Prometheus with alerts and dashboard, autoscaling (docs/operations.md), and image
+# volumes (docs/beyond-one-node.md). Sourced by it.
 # shellcheck disable=SC2154,SC2034
 metrics_server_chart=${METRICS_SERVER_CHART:-https://github.com/kubernetes-sigs/metrics-server/releases/download/metrics-server-helm-chart-3.13.0/metrics-server-3.13.0.tgz}
 
@@ -97,4 +97,41 @@ autoscale() {
 
 autoscaler_is_ready() {
   contains True field hpa mnist-inference '.status.conditions[?(@.type=="ScalingActive")].status' && servers_with Running True
+}
+
+model_of_the_servers() { kubectl exec deployment/mnist-inference -- cat /model/model.onnx; }
+
+load_model_image() { # TAG FILE: as docs/beyond-one-node.md does
+  mkdir "$tmp/$1"
+  cp "$2" "$tmp/$1/model.onnx"
+  printf 'FROM scratch\nCOPY model.onnx /\n' >"$tmp/$1/Dockerfile"
+  BUILDX_NO_DEFAULT_ATTESTATIONS=1 command docker build --tag "mnist:$1" "$tmp/$1" >"$tmp/build" 2>&1 || { cat "$tmp/build" >&3; die "no image"; }
+  kind load docker-image "mnist:$1" >/dev/null 2>&1 || die "cannot load mnist:$1"
+}
+
+serve_model_image() { # TAG
+  sed "s/reference: .*/reference: mnist:$1/" manifests/beyond-one-node/image-volume/inference-patch.yaml \
+    >"$tmp/image-volume/beyond-one-node/image-volume/inference-patch.yaml"
+  kubectl apply -k "$tmp/image-volume" >/dev/null
+  kubectl rollout status deployment/mnist-inference --timeout 3m >/dev/null
+  wait_for 60 "both servers have the model of the image mnist:$1" only_new_version "$2"
+}
+
+servers_are_spread() {
+  [[ $(kubectl get pods --selector app.kubernetes.io/name=mnist-inference --output 'jsonpath={range .items[*]}{.spec.nodeName}{"\n"}{end}' |
+    sort -u | wc -l) == 2 ]] && servers_with Running True
+}
+
+serve_from_an_image_volume() { # needs first.onnx, a model other than the one that is served
+  local claims_model
+  claims_model=$(served_version)
+  model_of_the_servers >"$tmp/second.onnx"
+  load_model_image model-1 "$tmp/first.onnx"
+  load_model_image model-2 "$tmp/second.onnx"
+  cp -r manifests "$tmp/image-volume"
+  printf 'components:\n  - beyond-one-node/image-volume\n' >>"$tmp/image-volume/kustomization.yaml"
+  without_lost_requests serve_model_image model-1 "$claims_model"
+  wait_for 60 "one server runs on each worker" servers_are_spread
+  without_lost_requests serve_model_image model-2 "$(served_version)"
+  [[ $(served_version) == "$claims_model" ]] || die "the servers have another model than the image"
 }

@@ -1,18 +1,19 @@
 #!/usr/bin/env bash
-# Runs steps 2 to 7 of the README as they are written there, and checks what the project promises, on the kind cluster
-# of `make cluster`. Needs Linux, Docker, kind, kubectl, Helm, curl, ip and python3. It creates the namespaces mnist
-# and mnist-e2e, installs metrics-server where it is missing, and removes them at the end. It stops and starts one of
-# the nodes. Settings (make e2e EPOCHS=4):
+# Runs steps 2 to 9 of the README as they are written there, and checks what the project promises, on the kind cluster
+# of `make cluster`. Needs Linux, Docker, kind, kubectl, Helm, curl, ip, make and python3. It uses the namespace default
+# first, then creates the namespaces mnist and mnist-e2e, installs metrics-server where it is missing, and removes all of
+# it at the end. It stops and starts one of the nodes. Settings (make e2e EPOCHS=4):
 #   CLUSTER_NAME       kind's name for the cluster (kind)
 #   DOCKER_BUILD_ARGS  more arguments for both docker build commands
 #   EXTRA_IMAGES       images to load into the nodes, for a cluster that cannot pull those of Prometheus and metrics-server
 #   METRICS_SERVER_CHART  a chart's URL or folder
 #   EPOCHS             of each training (at least 2, the default)
 #   MNIST_MIRROR       where Pods download MNIST from, before they try the public mirrors; on port 80 or 443
-#   DATASET            mnist, or synthetic for a cluster that cannot reach any mirror
+#   DATASET            synthetic, where no mirror can be reached; the request then has a picture of the repository
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . tests/e2e-helpers.sh
+. tests/e2e-default.sh
 . tests/e2e-failover.sh
 . tests/e2e-options.sh
 
@@ -22,6 +23,8 @@ namespace=mnist
 epochs=${EPOCHS:-2}
 tmp=$(mktemp -d)
 worker=$cluster-worker
+demo=app.kubernetes.io/part-of=mnist
+demo_kinds=pods,deployments,services,persistentvolumeclaims
 trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
@@ -30,20 +33,28 @@ docker() { # adds DOCKER_BUILD_ARGS to the README's docker build commands
   # shellcheck disable=SC2086  # several arguments
   if [[ $1 == build ]]; then command docker build ${DOCKER_BUILD_ARGS-} "${@:2}"; else command docker "$@"; fi
 }
+export -f docker
 
 check_requirements() {
   for tool in docker kind kubectl helm curl ip python3; do command -v "$tool" >/dev/null || die "$tool is not installed"; done
   ((epochs > 1)) || die "EPOCHS must be at least 2: a training is interrupted after the first epoch"
   contains "kind-$cluster" kubectl config current-context ||
     die "the current context is not kind-$cluster: run make cluster, or set CLUSTER_NAME"
-  kubectl get ciliumloadbalancerippools pool >/dev/null || die "Cilium has no address pool: run make cluster"
+  address=$(kubectl get ciliumloadbalancerippools pool --output 'jsonpath={.spec.blocks[0].cidr}') ||
+    die "Cilium has no address pool: run make cluster"
+  address=${address%.*}.201
   prints_nothing kubectl get namespace "$namespace" "$namespace-e2e" --ignore-not-found ||
     die "the namespace $namespace exists: delete it first (README, Clean up)"
+  prints_nothing kubectl --namespace default get "$demo_kinds" --selector "$demo" --output name ||
+    die "the namespace default contains the demo: delete it first (README, Clean up)"
+  prints_nothing kubectl --namespace default get configmap training-settings --ignore-not-found ||
+    die "the namespace default contains the ConfigMap training-settings: delete it first"
   prints_nothing kubectl get nodes --selector training=allowed --output name ||
     die "a node has the label already: kubectl label nodes --all training-"
   # A kubeconfig of its own: the user's current namespace stays as it is.
   kubectl config view --minify --flatten >"$tmp/kubeconfig"
   export KUBECONFIG=$tmp/kubeconfig
+  kubectl config set-context --current --namespace default >/dev/null
 }
 
 build_and_load() {
@@ -52,29 +63,17 @@ build_and_load() {
   [[ -z ${EXTRA_IMAGES-} ]] || kind load docker-image $EXTRA_IMAGES >/dev/null 2>&1 || die "cannot load $EXTRA_IMAGES"
 }
 
-train_in_a_pod() {
-  kubectl apply -f manifests/namespace.yaml >/dev/null
-  kubectl --namespace "$namespace" create configmap training-settings --from-literal "EPOCHS=$epochs" \
-    ${MNIST_MIRROR:+--from-literal "MNIST_MIRROR=$MNIST_MIRROR"} ${DATASET:+--from-literal "DATASET=$DATASET"} >/dev/null
+choose_a_namespace() {
   readme 3
-  wait_for 60 "the Pod has trained" trained mnist-train
-  kubectl logs mnist-train --tail 3 | sed 's/^/    /'
+  create_training_settings
+  kubectl label nodes "$worker" training=allowed >/dev/null
   fails_with 'violates PodSecurity "restricted' kubectl run careless --image mnist:inference --dry-run=server ||
     die "a Pod without a security context was admitted"
   note "a Pod without a security context is refused"
 }
 
-train_on_the_labelled_node() {
-  readme 4
-  contains "didn't match Pod's node affinity" kubectl get events --field-selector involvedObject.name=mnist-train-affinity ||
-    die "the Pod was never Pending for want of the label"
-  trained mnist-train-affinity || die "the Pod has not trained"
-  [[ $(field pod mnist-train-affinity .spec.nodeName) == "$worker" ]] || die "it ran on another node"
-  note "Pending without the label, trained on $worker with it"
-}
-
 interrupt_training() {
-  readme 5
+  readme 6
   fails_with "exceeded quota" kubectl apply --dry-run=server -f <(sed "s/name: mnist-train$/name: second/" manifests/train-pod.yaml) ||
     die "a second training Pod was admitted"
   note "a second training Pod is refused"
@@ -95,19 +94,13 @@ serve_without_a_model() {
 }
 
 resume_and_publish() {
-  readme 5
+  readme 6
   wait_for 600 "it has trained" trained mnist-train-affinity-mount
   contains "resuming from" kubectl logs mnist-train-affinity-mount || die "it started again instead of resuming"
   note "$(kubectl logs mnist-train-affinity-mount | grep -F -- "resuming from")"
-  readme 6
-  wait_for 60 "both servers became ready automatically" servers_with Running True
-}
-
-answer_from_outside() {
   readme 7
-  contains '"prediction": 7' cat "$tmp/step.log" || die "the README's request was not answered with a 7"
-  address=$(field service mnist-inference-service '.status.loadBalancer.ingress[0].ip')
-  note "http://$address:5000: $(load 3)"
+  wait_for 60 "both servers became ready automatically" servers_with Running True
+  model_of_the_servers >"$tmp/first.onnx"
 }
 
 isolate_the_pods() {
@@ -180,12 +173,14 @@ fail_immediately() {
 
 step "requirements: tools, cluster, address pool"; check_requirements
 step "README 2: build the images and load them into the nodes"; build_and_load
-step "README 3: a training Pod in a namespace that enforces the restricted Pod Security Standard"; train_in_a_pod
-step "README 4: a training Pod with node affinity"; train_on_the_labelled_node
-step "README 5: a training Pod with a claim, interrupted"; interrupt_training
+step "README 4: a training Pod, in the namespace default"; train_in_a_pod
+step "README 5: a training Pod with node affinity"; train_on_the_labelled_node
+step "README 6 to 9: a training Pod with a claim, servers, a request from outside the cluster, clean up"; serve_in_default
+step "README 3: a namespace that enforces the restricted Pod Security Standard"; choose_a_namespace
+step "README 6: a training Pod with a claim, interrupted"; interrupt_training
 step "two servers before there is a model"; serve_without_a_model
-step "README 5 and 6: the training resumes and publishes"; resume_and_publish
-step "README 7: requests from outside the cluster"; answer_from_outside
+step "README 6 and 7: the training resumes and publishes"; resume_and_publish
+step "README 8: requests from outside the cluster"; answer_from_outside
 step "network policies"; isolate_the_pods
 step "Prometheus, alerts and dashboard, and who may connect to the metrics port"; monitor
 step "autoscaling under load"; autoscale
@@ -195,4 +190,5 @@ step "a Job with an invalid setting"; fail_immediately
 step "training with two ranks on two nodes"; tests/e2e-distributed.sh "$address"
 step "the Cilium agent that announces the address stops"; fail_over_when_the_agent_stops
 step "the node that announces the address stops"; fail_over_when_the_node_stops
+step "the model in an image volume, one server on each worker"; serve_from_an_image_volume
 step "clean up"

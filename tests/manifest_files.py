@@ -9,8 +9,8 @@ import yaml
 ROOT = Path(__file__).parent.parent
 # Prometheus's own files, *.yml, are not resources.
 FILES = sorted((ROOT / "manifests").rglob("*.yaml"))
-CLUSTER_UP = (ROOT / "scripts/cluster-up.sh").read_text()
-KUBERNETES = re.search(r"kindest/node:v(\d+\.\d+)\.\d+", CLUSTER_UP)[1]
+KIND = yaml.safe_load((ROOT / "kind-config.yaml").read_text())
+KUBERNETES = re.search(r"kindest/node:v(\d+\.\d+)\.\d+", KIND["nodes"][0]["image"])[1]
 
 
 def documents(path):

@@ -8,16 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-import mnist
+import dataset
 import pytest
 import train
 import yaml
 from app import create_app
 from manifest_files import (
     CLAIM,
-    CLUSTER_UP,
     FILES,
     INFERENCE,
+    KIND,
     PODS,
     RESOURCES,
     ROOT,
@@ -32,6 +32,7 @@ README = (ROOT / "README.md").read_text()
 DOCS = README + "".join(path.read_text() for path in sorted((ROOT / "docs").glob("*.md")))
 POOL = documents(ROOT / "manifests/cilium-ip-pool.yaml")[0]
 VALUES = yaml.safe_load((ROOT / "samples/cilium-helm-values.yaml").read_text())
+WORKFLOW = (ROOT / ".github/workflows/ci.yaml").read_text()
 CONTEXTS = {"mnist:train": "training", "mnist:inference": "inference"}
 
 
@@ -108,6 +109,14 @@ def test_the_ranks_agree_on_their_number_their_address_and_their_labels():
         for selector in (service["spec"]["selector"], policy["spec"]["podSelector"]["matchLabels"]):
             assert selector.items() <= spec["metadata"]["labels"].items()
     assert workers["spec"]["completions"] == workers["spec"]["parallelism"]
+
+
+def test_every_training_gets_as_many_threads_as_its_cpu_limit():
+    for path, pod in TRAINING:
+        (container,) = pod["containers"]
+        threads = {"resourceFieldRef": {"resource": "limits.cpu"}}
+        assert {"name": "OMP_NUM_THREADS", "valueFrom": threads} in container["env"], path
+        assert int(container["resources"]["limits"]["cpu"]) >= 1, path
 
 
 def test_every_job_stops_for_the_same_exit_codes():
@@ -203,8 +212,14 @@ def test_every_claim_is_the_one_that_model_pvc_makes():
     assert used == {CLAIM["metadata"]["name"]}
 
 
-def test_no_two_resources_of_a_kind_share_a_name():
+def test_the_pod_with_the_claim_brings_the_claim_of_model_pvc():
+    first, _ = documents(ROOT / "manifests/train-pod-affinity-mount.yaml")
+    assert first == CLAIM
+
+
+def test_no_two_resources_of_a_kind_share_a_name_except_the_claim():
     own = [d for path, d in RESOURCES if path.parent.name == "manifests"]
+    own.remove(CLAIM)
     names = [(d["kind"], d["metadata"]["name"]) for d in own]
     assert sorted(names) == sorted(set(names))
 
@@ -249,7 +264,7 @@ def test_the_port_is_the_same_in_gunicorn_image_container_service_policy_and_rea
     assert (outside["port"], outside["targetPort"]) == (number, port["name"])
     policy = policies("network-policy.yaml")["mnist-inference"]
     assert policy["ingress"] == [{"ports": [{"port": port["name"]}]}]
-    assert f"http://$ADDRESS:{number}/predict" in README
+    assert f"http://172.18.255.201:{number}/predict" in README
 
 
 def test_the_metrics_port_is_the_servers_and_only_prometheus_may_connect_to_it():
@@ -299,7 +314,7 @@ def test_a_servers_pause_and_its_grace_fit_into_the_time_that_a_pod_has_for_its_
 
 
 def test_every_setting_that_docs_and_e2e_give_to_training_is_read_by_it(monkeypatch):
-    texts = DOCS + (ROOT / "tests/e2e.sh").read_text()
+    texts = DOCS + "".join(path.read_text() for path in ROOT.glob("tests/e2e*.sh"))
     given = set(re.findall(r'--from-literal[ =]"?([A-Z_]+)=', texts))
     given |= set(re.findall(r"set env --local .* ([A-Z_]+)=", texts))
     settings = {"DATASET": "synthetic", "EPOCHS": "3", "SEED": "7"}
@@ -309,7 +324,7 @@ def test_every_setting_that_docs_and_e2e_give_to_training_is_read_by_it(monkeypa
         monkeypatch.setenv(name, value)
     options = train.main.make_context("train.py", []).params
     assert {name: str(options[name.lower()]) for name in settings} == settings
-    assert mnist.mirrors()[0] == mirror["MNIST_MIRROR"]
+    assert dataset.mirrors([])[0] == mirror["MNIST_MIRROR"]
 
 
 def test_the_readmes_config_map_is_the_one_that_the_training_pods_read():
@@ -333,19 +348,74 @@ def test_the_label_of_the_training_nodes_is_the_one_that_docs_and_e2e_give():
         assert f" {label} " in (ROOT / "tests/e2e.sh").read_text()
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "cd training; docker build -t mnist:train .; kind load docker-image mnist:train",
+        "kubectl apply -f manifests/train-pod.yaml",
+        "kubectl label nodes kind-worker training=allowed",
+        "kubectl apply -f manifests/train-pod-affinity.yaml",
+        "kubectl apply -f manifests/train-pod-affinity-mount.yaml",
+        "cd inference; docker build -t mnist:inference .; kind load docker-image mnist:inference",
+        "kubectl apply -f manifests/inference.yaml",
+        "kubectl get svc mnist-inference-service",
+        'curl -X POST -F "file=@data/testing/7/7030.jpg" http://172.18.255.201:5000/predict',
+        "make testing-images",
+        "cilium install ",
+        "kubectl apply -f manifests/cilium-ip-pool.yaml",
+    ],
+)
+def test_the_readme_has_each_command_of_the_original_tutorial(command):
+    blocks = re.findall(r"^```bash\n(.*?)^```", README, re.M | re.S)
+    assert any(command in block for block in blocks)
+
+
+def test_the_flags_of_ciliums_cli_and_the_helm_values_say_the_same():
+    (command,) = re.findall(r"^cilium install((?:.*\\\n)*.*)\n", README, re.M)
+    values = {key: value for key, value in VALUES.items() if not key.startswith("k8sService")}
+    assert dict(re.findall(r"--set (\S+)=(\S+)", command)) == {
+        "kubeProxyReplacement": str(values.pop("kubeProxyReplacement")).lower(),
+        "l2announcements.enabled": str(values.pop("l2announcements")["enabled"]).lower(),
+        "ipam.mode": values.pop("ipam")["mode"],
+        "devices": f"'{{{','.join(values.pop('devices'))}}}'",
+    }
+    assert values == {}
+
+
 def test_cilium_replaces_kube_proxy_exactly_where_kind_leaves_it_out():
-    (kind,) = documents(ROOT / "kind-config.yaml")
-    assert kind["networking"] == {"disableDefaultCNI": True, "kubeProxyMode": "none"}
+    assert KIND["networking"] == {"disableDefaultCNI": True, "kubeProxyMode": "none"}
     assert VALUES["kubeProxyReplacement"] is True
     (policy,) = documents(ROOT / "manifests/cilium-l2-policy.yaml")
-    assert policy["spec"]["interfaces"] == [VALUES["devices"]]
+    assert policy["spec"]["interfaces"] == VALUES["devices"]
 
 
-def test_the_readme_installs_the_versions_that_cluster_up_installs():
-    version = re.search(r"cilium-(\d+\.\d+\.\d+)\.tgz", CLUSTER_UP)[1]
-    assert set(re.findall(r"--version (1\.\d+\.\d+)", README)) == {version}
-    node = re.search(r"kindest/node:v[\d.]+@sha256:\w+", CLUSTER_UP)[0]
-    assert set(re.findall(r"kindest/node:v[\d.]+@sha256:\w+", README)) == {node}
+def test_the_versions_that_the_commands_install_are_those_that_the_readme_says_were_run():
+    kind, kubernetes, cilium = re.search(
+        r"kind (\d\S+), Kubernetes (\d\S+) \(.*?\), Cilium (\d\S+), kubectl", README
+    ).groups()
+    (image,) = {node["image"] for node in KIND["nodes"]}
+    assert re.fullmatch(rf"kindest/node:v{kubernetes}@sha256:\w{{64}}", image)
+    cluster_up = (ROOT / "scripts/cluster-up.sh").read_text()
+    assert f"cilium-{cilium}.tgz" in cluster_up
+    assert re.findall(r"--version (\S+)", README) == [cilium, cilium]
+    assert f"sigs.k8s.io/kind@v{kind} " in WORKFLOW
+
+
+def test_every_file_and_make_target_that_the_workflow_calls_exists():
+    commands = [
+        step["run"]
+        for job in yaml.safe_load(WORKFLOW)["jobs"].values()
+        for step in job["steps"]
+        if "run" in step
+    ]
+    targets = {word for line in commands for word in re.findall(r"\bmake ([\w./-]+)", line)}
+    makefile = (ROOT / "Makefile").read_text()
+    assert targets
+    assert [t for t in targets if not re.search(rf"^{re.escape(t)}:", makefile, re.M)] == []
+    files = {
+        word for line in commands for word in re.findall(r"(?<!\S)(?:\w+/)+\w+\.(?:py|sh)", line)
+    }
+    assert [path for path in files if not (ROOT / path).exists()] == []
 
 
 @pytest.mark.parametrize(
@@ -361,6 +431,22 @@ def test_every_file_in_the_manifests_folder_is_named_in_a_document():
     assert [
         path.name for path in FILES if path.parent.name == "manifests" and path.name not in DOCS
     ] == []
+
+
+def test_the_kustomization_for_any_cluster_replaces_both_images():
+    text = (ROOT / "docs/any-cluster.md").read_text()
+    first, *patches = (yaml.safe_load(b) for b in re.findall(r"```yaml\n(.*?)```", text, re.S))
+    assert {image["name"] for image in first["images"]} == {*CONTEXTS}
+    for folder in first["resources"]:
+        assert (ROOT / "docs" / folder / "kustomization.yaml").exists()
+    names = {(doc["kind"], doc["metadata"]["name"]) for _, doc in RESOURCES}
+    for each in (*patches[0]["patches"], *patches[1]):
+        assert (each["target"]["kind"], each["target"]["name"]) in names
+
+
+@pytest.mark.parametrize("image", CONTEXTS)
+def test_a_dockerfile_names_no_architecture(image):
+    assert re.findall(r"amd64|x86|arm64|aarch64|--platform", dockerfile(image)) == []
 
 
 def test_every_volume_patch_changes_the_servers_volume_and_not_a_new_one():

@@ -12,8 +12,8 @@ from manifest_files import ROOT
 
 def run(tmp_path, script):
     """Run bash commands after the helpers and return the result; kubectl prints $tmp/kubectl."""
-    settings = f"tmp={tmp_path} worker=other-worker namespace=mnist"
-    stub = 'kubectl() { cat "$tmp/kubectl"; }'
+    settings = f"tmp={tmp_path} worker=other-worker namespace=mnist address=172.18.255.201"
+    stub = 'kubectl() { cat "$tmp/kubectl"; }; export tmp; export -f kubectl'
     return subprocess.run(
         ["bash", "-euo", "pipefail", "-c", f"{settings}\n. tests/e2e-helpers.sh\n{stub}\n{script}"],
         cwd=ROOT,
@@ -21,6 +21,9 @@ def run(tmp_path, script):
         text=True,
         check=False,
     )
+
+
+STUBS = 'for c in docker kind curl make; do eval "$c() { :; }"; export -f $c; done'
 
 
 @pytest.mark.parametrize(
@@ -69,15 +72,28 @@ def test_neither_server_may_be_ready_without_a_model(tmp_path, pods, code):
 
 
 def test_the_commands_of_a_step_are_the_readmes_without_the_marked_blocks(tmp_path):
-    for number, command in ((2, "docker build -t mnist:train training"), (7, "/predict")):
-        script = f"docker() {{ :; }}; kind() {{ :; }}; curl() {{ :; }}; readme {number}"
-        (tmp_path / "kubectl").write_text("")
-        assert run(tmp_path, script).returncode == 0
+    (tmp_path / "kubectl").write_text("")
+    for number, command in ((2, "docker build -t mnist:train ."), (8, "/predict")):
+        assert run(tmp_path, f"{STUBS}; readme {number}").returncode == 0
         assert command in (tmp_path / "step.sh").read_text()
     assert "set env" not in (tmp_path / "step.sh").read_text()
     result = run(tmp_path, "readme 1")
     assert result.returncode != 0
     assert "no commands for step 1" in result.stderr
+
+
+def test_a_step_fails_at_its_first_command_that_fails(tmp_path):
+    result = run(tmp_path, f"{STUBS}; docker() {{ echo no space left; false; }}; readme 2")
+    assert result.returncode != 0
+    assert "no space left" in result.stderr
+
+
+def test_a_step_uses_the_nodes_and_the_address_of_the_cluster(tmp_path):
+    (tmp_path / "kubectl").write_text("")
+    assert run(tmp_path, f"{STUBS}; address=10.1.2.201; readme 8").returncode == 0
+    assert "http://10.1.2.201:5000/predict" in (tmp_path / "step.sh").read_text()
+    assert run(tmp_path, "readme 5").returncode == 0
+    assert "label nodes other-worker training" in (tmp_path / "step.sh").read_text()
 
 
 class ConstantAnswer(http.server.BaseHTTPRequestHandler):

@@ -6,24 +6,23 @@ picture = decode(open_image(data))
 from typing import NamedTuple
 
 import numpy as np
-from image import DAMAGED, DECODER_ERRORS, ImageError, jpeg_scale
 from PIL import ExifTags, Image
 from PIL.JpegImagePlugin import JpegImageFile
+from vision.image import DAMAGED, DECODER_ERRORS, ImageError, jpeg_scale
 
 # The longest side of the gray picture, in pixels.
 MAX_SIDE = 1024
-# Below this range of gray levels a drawing on a transparent background counts as invisible.
-MIN_RANGE = 48
-
-TRANSPOSITIONS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+# For the EXIF orientations 1 to 8.
+TRANSPOSITIONS = (
+    None,
+    Image.Transpose.FLIP_LEFT_RIGHT,
+    Image.Transpose.ROTATE_180,
+    Image.Transpose.FLIP_TOP_BOTTOM,
+    Image.Transpose.TRANSPOSE,
+    Image.Transpose.ROTATE_270,
+    Image.Transpose.TRANSVERSE,
+    Image.Transpose.ROTATE_90,
+)
 
 
 class Picture(NamedTuple):
@@ -53,8 +52,8 @@ def decode(image: Image.Image) -> Picture:
         raise ImageError("damaged", DAMAGED) from error
     orientation = read_orientation(image)
     image = reduce_to_limit(image)
-    if orientation in TRANSPOSITIONS:
-        image = image.transpose(TRANSPOSITIONS[orientation])
+    if (turn := TRANSPOSITIONS[orientation - 1]) is not None:
+        image = image.transpose(turn)
     return Picture(to_gray(image), (height, width) if orientation > 4 else (width, height))
 
 
@@ -64,7 +63,7 @@ def read_orientation(image: Image.Image) -> int:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     except DECODER_ERRORS:
         return 1  # Damaged metadata does not affect the pixels.
-    return orientation if orientation in TRANSPOSITIONS else 1
+    return orientation if orientation in range(1, 9) else 1
 
 
 def reduce_to_limit(image: Image.Image) -> Image.Image:
@@ -107,13 +106,10 @@ def scale_to_bytes(values: np.ndarray) -> np.ndarray:
 
 
 def flatten(image: Image.Image) -> np.ndarray:
-    """Put a transparent RGBA picture on white, or on black if white would hide the drawing."""
+    """Put a transparent RGBA picture on white, or on black if it is seen better there."""
 
     def on(background: str) -> np.ndarray:
         plain = Image.new("RGBA", image.size, background)
         return np.asarray(Image.alpha_composite(plain, image).convert("L"))
 
-    on_white = on("white")
-    if np.ptp(on_white) >= MIN_RANGE:
-        return on_white
-    return max(on_white, on("black"), key=np.ptp)
+    return max(on("white"), on("black"), key=np.ptp)

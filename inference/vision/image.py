@@ -16,21 +16,18 @@ from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
 ACCEPTED = "JPEG, PNG, BMP, GIF, WebP or TIFF"
-# The first bytes of each format, to tell a damaged picture (422) from another type of file (415).
+# The first bytes of each format, to tell a damaged picture from another type of file.
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"GIF8", b"RIFF", b"II*\0", b"MM\0*")
+# The brands of HEIC and AVIF files, which phones write (ISO/IEC 23008-12, section 10).
+HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"msf1", b"avif", b"avis")
 
 MAX_PIXELS = 40_000_000
 MAX_DECODED_BYTES = 100_000_000
-# Peak memory of decoding and conversion in bytes per pixel, by mode; measured, and rounded up.
-BYTES_PER_PIXEL = {"1": 2, "L": 1, "P": 9, "PA": 9, "LA": 8, "RGBA": 8, "I;16": 6}
-OTHER_MODES = 4
-# libtiff may hold a second copy of the picture in one strip. libwebp keeps two canvases and the
-# frame; it allocates them when the file is opened, so the limit must be checked before that.
-TIFF_FACTOR = 2
+# libwebp keeps two canvases and the frame; it allocates them when the file is opened, so the limit
+# must be checked before that.
 WEBP_BYTES_PER_PIXEL = 17
-# The decoder of progressive JPEG keeps a 16-bit coefficient for each component of each pixel, and
-# goes over all of them once per scan. A scan costs its sender 100 bytes; encoders write about ten.
-COEFFICIENT_BYTES = 2
+# The decoder of progressive JPEG goes over all coefficients once per scan. A scan costs its sender
+# 100 bytes; encoders write about ten.
 MAX_JPEG_SCANS = 32
 START_OF_SCAN = b"\xff\xda"
 
@@ -63,22 +60,21 @@ DAMAGED = "The picture is damaged or cut off: send the whole file again."
 UNKNOWN_FORMAT = f"This is not a picture in a known format: send a {ACCEPTED}."
 
 
-# Reasons why a picture cannot be used, and the HTTP status of each.
-STATUS = {
-    "empty": 400,
-    "too_large": 413,
-    "unknown_format": 415,
-    "damaged": 422,
-    "nothing_drawn": 422,
-}
+HEIC = (
+    "This is a HEIC or AVIF picture, as iPhones take them: send a JPEG instead. On an iPhone, set "
+    "Settings, Camera, Formats to Most Compatible, or send a screenshot of the picture."
+)
 
 
 class ImageError(Exception):
-    """A picture that cannot be used: its reason, a key of STATUS, and a sentence for the sender."""
+    """A picture that cannot be used: the reason in a word, and a sentence for the sender.
+
+    The reasons are empty, too_large, unknown_format, damaged and nothing_drawn.
+    """
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
-        self.reason, self.status = reason, STATUS[reason]
+        self.reason = reason
 
 
 def open_image(data: bytes) -> Image.Image:
@@ -88,6 +84,8 @@ def open_image(data: bytes) -> Image.Image:
     """
     if not data:
         raise ImageError("empty", "The picture is empty: send the whole file.")
+    if data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS:
+        raise ImageError("unknown_format", HEIC)
     try:
         if data[8:12] == b"WEBP":
             check_cost(webp_size(data), WEBP_BYTES_PER_PIXEL)
@@ -97,7 +95,7 @@ def open_image(data: bytes) -> Image.Image:
         elif image.format == "TIFF":
             check_tiff(image)
         else:
-            check_cost(image.size, BYTES_PER_PIXEL.get(image.mode, OTHER_MODES))
+            check_cost(image.size, bytes_per_pixel(image))
     except DECODER_ERRORS as error:
         if data.startswith(SIGNATURES):
             raise ImageError("damaged", DAMAGED) from error
@@ -116,19 +114,34 @@ def check_cost(size: tuple[int, int], bytes_per_pixel: float) -> None:
         )
 
 
+def bytes_per_pixel(image: Image.Image) -> int:
+    """Return the peak memory of decoding and converting a picture.
+
+    Pillow keeps a gray pixel in one byte and any other in four, of which the conversion of a
+    palette, of transparency or of 16 bits takes a second copy. Measured, and rounded down by one.
+    """
+    return {"1": 1, "L": 1, "RGB": 4}.get(image.mode, 8)
+
+
 def check_jpeg(image: JpegImageFile, data: bytes) -> None:
-    """Check the cost of a JPEG, most of which is decoded at a fraction of its size."""
+    """Check the cost of a JPEG, most of which is decoded at a fraction of its size.
+
+    The decoder of a progressive one keeps a 16-bit coefficient for each component of each pixel.
+    """
     if data.count(START_OF_SCAN) > MAX_JPEG_SCANS:
         raise ImageError("damaged", DAMAGED)
-    cost = OTHER_MODES / jpeg_scale(image.size) ** 2
+    cost = 4 / jpeg_scale(image.size) ** 2
     if "progressive" in image.info:
-        cost += COEFFICIENT_BYTES * len(image.getbands())
+        cost += 2 * len(image.getbands())
     check_cost(image.size, cost)
 
 
 def check_tiff(image: Image.Image) -> None:
-    """Check the cost of a TIFF, whose tiles may be larger than the picture."""
-    cost = TIFF_FACTOR * BYTES_PER_PIXEL.get(image.mode[:4], OTHER_MODES)
+    """Check the cost of a TIFF, whose tiles may be larger than the picture.
+
+    libtiff may hold a second copy of the picture in one strip.
+    """
+    cost = 2 * bytes_per_pixel(image)
     check_cost(image.size, cost)
     check_cost((image.tag_v2.get(TILEWIDTH, 1), image.tag_v2.get(TILELENGTH, 1)), cost)
 

@@ -1,0 +1,208 @@
+"""From ink to digits: group the connected pieces of ink into digits.
+
+digits = find_digits(ink, gap)      digits = split_touching(digits, confidence)
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from vision.ink import Ink
+from vision.mnist_form import BOX, outermost, resize
+from vision.pieces import dilate
+
+# The drop in gray levels between neighbouring pixels of the 20x20 box at which an outline is that
+# of ink: one in 200 digits of other origin has less, and 96 % of the empty pages that the network
+# takes for a digit.
+STEP = 24
+# Pieces shorter than this share of the longest one are specks.
+SPECK = 0.12
+# The most digits that are returned for a picture, the largest ones.
+MAX_DIGITS = 64
+# A piece may be several digits that touch if its width is at least NARROWEST_PAIR of its height. It
+# is cut into parts of about that width, at most MOST_PARTS of them, each part of at least
+# SHORTEST_PART of the height of the piece.
+NARROWEST_PAIR, MOST_PARTS, SHORTEST_PART = 0.7, 8, 0.4
+
+
+class Digit(NamedTuple):
+    """The ink of one digit, uint8 [h, w] with a margin of one pixel, and its box without it.
+
+    box is (x, y, width, height) in pixels of the picture that was sent.
+    """
+
+    cover: np.ndarray
+    box: tuple[float, float, float, float]
+
+
+def find_digits(ink: Ink, kept: np.ndarray, gap: float) -> list[Digit]:
+    """Group the pieces of ink with the given indices into digits, from left to right.
+
+    Pieces belong together where the columns between them are fewer than gap times their height.
+    """
+    if not len(kept):
+        return []
+    lengths = piece_lengths(ink)
+    kept = kept[lengths[kept] >= SPECK * lengths[kept].max()]
+    areas = piece_areas(ink)
+    groups = group_columns(ink.boxes, kept, gap)
+    largest = sorted(groups, key=lambda group: -areas[group].sum())[:MAX_DIGITS]
+    digits = []
+    for group in sorted(largest, key=lambda group: ink.boxes[group, 0].min()):
+        left, top = ink.boxes[group, :2].min(axis=0) - 1
+        right, bottom = ink.boxes[group, 2:].max(axis=0) + 1
+        window = slice(top, bottom), slice(left, right)
+        own = dilate(np.isin(ink.labels[window], group + 1))
+        corner = ink.x + left * ink.scale, ink.y + top * ink.scale
+        digits.append(crop(ink.cover[window] * own, corner, ink.scale))
+    return digits
+
+
+def piece_lengths(ink: Ink) -> np.ndarray:
+    """Return the longer side of each piece."""
+    return (ink.boxes[:, 2:] - ink.boxes[:, :2]).max(axis=1, initial=0)
+
+
+def piece_areas(ink: Ink) -> np.ndarray:
+    """Return the number of pixels of each piece."""
+    return np.bincount(ink.labels.ravel(), minlength=len(ink.boxes) + 1)[1:]
+
+
+def all_pieces(ink: Ink) -> np.ndarray:
+    """Return the indices of all pieces."""
+    return np.arange(len(ink.boxes))
+
+
+def inner_pieces(ink: Ink) -> np.ndarray:
+    """Return the indices of the pieces that do not lie along the border of the picture.
+
+    Those are shadows, tables and frames.
+    """
+    along = np.bincount(outermost(ink.labels[1:-1, 1:-1]), minlength=len(ink.boxes) + 1)[1:]
+    return np.flatnonzero(along < piece_lengths(ink) / 2)
+
+
+def largest_piece(ink: Ink) -> np.ndarray:
+    """Return the index of the piece with the most ink that does not lie along the border."""
+    inner = inner_pieces(ink)
+    return inner[np.argsort(piece_areas(ink)[inner])[-1:]]
+
+
+def framed_pieces(ink: Ink) -> np.ndarray:
+    """Return the indices of the pieces inside the box of the largest one."""
+    if not len(ink.boxes):
+        return np.arange(0)
+    frame = ink.boxes[np.argmax(piece_lengths(ink))]
+    inside = (ink.boxes[:, :2] > frame[:2]).all(axis=1) & (ink.boxes[:, 2:] < frame[2:]).all(axis=1)
+    return np.flatnonzero(inside)
+
+
+def crop(cover: np.ndarray, corner: tuple[float, float], scale: float) -> Digit:
+    """Return the digit on a cover, uint8 [h, w], whose upper left corner is at (x, y)."""
+    rows, columns = (np.flatnonzero((cover >= 128).any(axis=axis)) for axis in (1, 0))
+    (top, bottom), (left, right) = rows[[0, -1]] + (0, 1), columns[[0, -1]] + (0, 1)
+    size = (right - left) * scale, (bottom - top) * scale
+    box = (corner[0] + left * scale, corner[1] + top * scale, *size)
+    return Digit(cover[top - 1 : bottom + 1, left - 1 : right + 1], box)
+
+
+def trust(ink: Ink, digit: Digit) -> float:
+    """Return how far the gray picture supports that a digit is ink, 0 to 1.
+
+    A stroke is darker than the paper on both sides of it. A shadow has one edge, which is often
+    soft, and the rest of its outline is where a reading has cut it. The measure is the mean drop
+    from paper to ink along the outline, times the share of the outline where there is a drop. It
+    is compared with STEP, or with as many times the noise where that is less than a level.
+    """
+    height, width = digit.cover.shape
+    margin = -(-2 * max(height, width) // BOX)
+    left, top = (round((digit.box[i] - (ink.x, ink.y)[i]) / ink.scale) - margin for i in (0, 1))
+    rows, columns = (
+        np.arange(start, start + side - 2 + 2 * margin).clip(1, limit - 2)
+        for start, side, limit in zip((top, left), digit.cover.shape, ink.light.shape, strict=True)
+    )
+    light = ink.light[np.ix_(rows, columns)]
+    if (height, width) == ink.light.shape:
+        # Cropped to its box: what was cut away was paper.
+        light = np.pad(light[margin:-margin, margin:-margin], margin, constant_values=light.max())
+    cover = np.pad(digit.cover[1:-1, 1:-1], margin)
+    ink, light = (resize(part, BOX / max(height, width)).astype(float) for part in (cover, light))
+    steps = np.concatenate([np.diff(ink, axis=axis).ravel() for axis in (0, 1)])
+    drops = -np.concatenate([np.diff(light, axis=axis).ravel() for axis in (0, 1)]) * np.sign(steps)
+    flat = abs(steps) < STEP
+    noise = np.sqrt((drops[flat] ** 2).mean()) if flat.any() else 1
+    drops, weights = np.maximum(drops, 0), abs(steps)
+    # (sum wd)^2 / (sum w * sum wd^2) is the share of equal drops where the others are zero.
+    steepness = (weights @ drops) ** 3 / max(weights.sum() ** 2 * (weights @ drops**2), 1e-9)
+    return min(1.0, steepness / max(STEP * min(1, noise), 1e-9))
+
+
+def group_columns(boxes: np.ndarray, kept: np.ndarray, gap: float) -> list[np.ndarray]:
+    """Group pieces that stand above one another, or nearly so: they are one digit."""
+    tallest = boxes[kept, 3].max() - boxes[kept, 1].min()
+    groups: list[list[int]] = []
+    right = -np.inf
+    for piece in sorted(kept, key=lambda piece: boxes[piece, 0]):
+        if boxes[piece, 0] - right < gap * tallest:
+            groups[-1].append(piece)
+        else:
+            groups.append([piece])
+        right = max(right, boxes[piece, 2])
+    return [np.array(group) for group in groups]
+
+
+def split_touching(
+    digits: list[Digit], confidence: Callable[[list[Digit]], np.ndarray]
+) -> list[Digit]:
+    """Cut digits that touch, where the model is more confident of every part than of the whole.
+
+    confidence returns the model's largest probability for each of some digits.
+    """
+    parts = []
+    for digit in digits:
+        height, width = np.array(digit.cover.shape) - 2
+        if width < NARROWEST_PAIR * height:
+            parts.append(digit)
+            continue
+        usual = min(max(2, round(width / (NARROWEST_PAIR * height))), MOST_PARTS)
+        cuts = [([middle], 0.1) for middle in (0.4, 0.5, 0.6)]
+        if usual > 2:
+            cuts.append((np.arange(1, usual) / usual, 0.3 / usual))
+        candidates = [[digit], *(cut(digit, *places) for places in cuts)]
+        rows = iter(confidence([part for candidate in candidates for part in candidate]))
+        scores = [min(next(rows) for _ in candidate) for candidate in candidates]
+        parts += candidates[int(np.argmax(scores))]
+    return parts[:MAX_DIGITS]
+
+
+def cut(digit: Digit, middles: Sequence[float], reach: float) -> list[Digit]:
+    """Cut a digit along seams within reach of the middles, which are shares of its width."""
+    scale = digit.box[3] / (digit.cover.shape[0] - 2)
+    seams = [cheapest_seam(digit.cover, middle, reach) for middle in middles]
+    columns = np.arange(digit.cover.shape[1])
+    side = sum((columns >= seam[:, None]).astype(int) for seam in seams)
+    corner = digit.box[0] - scale, digit.box[1] - scale
+    parts = []
+    for number in range(len(seams) + 1):
+        cover = digit.cover * (side == number)
+        rows = np.flatnonzero((cover >= 128).any(axis=1))
+        if not len(rows) or np.ptp(rows) < SHORTEST_PART * digit.cover.shape[0]:
+            return [digit]
+        parts.append(crop(cover, corner, scale))
+    return parts
+
+
+def cheapest_seam(cover: np.ndarray, middle: float, reach: float) -> np.ndarray:
+    """Return the column of each row where the cheapest path from top to bottom passes."""
+    width = cover.shape[1]
+    low, high = int((middle - reach) * width), int((middle + reach) * width) + 1
+    cost = cover[:, low:high] / 255 + 0.02
+    total = np.pad(cost, [(0, 0), (1, 1)], constant_values=np.inf)
+    for row in range(1, len(total)):
+        above = total[row - 1]
+        total[row, 1:-1] += np.minimum(np.minimum(above[:-2] + 0.01, above[2:] + 0.01), above[1:-1])
+    seam = [int(total[-1].argmin())]
+    for row in range(len(total) - 2, -1, -1):
+        near = total[row, seam[-1] - 1 : seam[-1] + 2]
+        seam.append(seam[-1] - 1 + int(near.argmin()))
+    return np.array(seam[::-1]) - 1 + low

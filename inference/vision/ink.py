@@ -1,0 +1,146 @@
+"""From gray to ink: how dark each pixel is beside its background, and which pixels are connected.
+
+ink = drawing(gray, paper)      ink = whole_picture(light)      ink = uneven_light(light)
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from PIL import Image
+from vision.mnist_form import with_margin
+from vision.pieces import label_pieces
+
+# The longer side in pixels of the picture that is read; a larger one is reduced to it.
+WORK_SIDE = 256
+# Ink differs from its background by at least this many of 255 levels.
+MIN_CONTRAST = 20
+# The window of the background estimate as a share of the longer side; wider than any pen.
+BACKGROUND_WINDOW = 0.35
+# A printed line is at most this thick (a share of the longer side), and visible outside strokes on
+# this share of its way across the picture. Its slope is at most 11 degrees.
+THICKNESS, COVERED, STEEPEST = 0.025, 0.4, 0.2
+
+
+class Ink(NamedTuple):
+    """Ink and its connected pieces, with a margin of one pixel around the picture.
+
+    cover is uint8 [h, w]: 0 is paper, 128 the outline of a stroke, 255 full ink. light is the gray
+    picture that it was found on, uint8 [h, w], turned so that ink is darker than paper. labels and
+    boxes are those of label_pieces. The upper left corner is at (x, y) of the picture that was
+    sent; a pixel is scale pixels of it wide.
+    """
+
+    cover: np.ndarray
+    light: np.ndarray
+    labels: np.ndarray
+    boxes: np.ndarray
+    x: float
+    y: float
+    scale: float
+
+
+def find_ink(
+    darkness: np.ndarray, light: np.ndarray, x: float = 0, y: float = 0, scale: float = 1
+) -> Ink:
+    """Return the ink of a picture from the darkness of its pixels, both uint8 [h, w]."""
+    cover, light = with_margin(outlined(darkness)), np.pad(light, 1, mode="edge")
+    return Ink(cover, light, *label_pieces(cover >= 128), x - scale, y - scale, scale)
+
+
+def drawing(gray: np.ndarray, paper: int) -> Ink:
+    """Return the ink on a plain background of the given level."""
+    if paper - int(gray.min()) < int(gray.max()) - paper:
+        gray, paper = 255 - gray, 255 - paper
+    drawn = gray < paper - MIN_CONTRAST // 2
+    rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
+    x, y = max(int(columns[0]) - 2, 0), max(int(rows[0]) - 2, 0)
+    box = gray[y : rows[-1] + 3, x : columns[-1] + 3]
+    factor = -(-max(box.shape) // WORK_SIDE)
+    light = np.asarray(Image.fromarray(box).reduce(factor))
+    darkness = np.maximum(paper - light.astype(np.int16), 0).astype(np.uint8)
+    return find_ink(darkness, light, x, y, factor)
+
+
+def darkening(light: np.ndarray) -> np.ndarray:
+    """Return how much darker than its background each pixel is: uint8 [h, w], 255 is black.
+
+    The background is the morphological closing with a window wider than a stroke: Gonzalez and
+    Woods, Digital Image Processing, 3rd ed., section 9.6.3.
+    """
+    window = round(max(light.shape) * BACKGROUND_WINDOW / 2) * 2 + 1
+    ground = slide(slide(light, window, np.maximum), window, np.minimum).astype(np.float32)
+    # On a background that is nearly black, noise would be divided by next to nothing.
+    return (np.clip((ground - light) / np.maximum(ground, 32), 0, 1) * 255).astype(np.uint8)
+
+
+def outlined(cover: np.ndarray) -> np.ndarray:
+    """Map levels so that Otsu's threshold becomes 128, the outline, and strokes become 255."""
+    threshold = otsu_threshold(cover)
+    counts = np.bincount(cover.ravel(), minlength=256)[threshold + 1 :].cumsum()
+    full = max(threshold * 1.1, threshold + 1 + np.searchsorted(counts, 0.6 * counts[-1]))
+    levels = [max(2 * threshold - full, 0), threshold, full]
+    return np.interp(np.arange(256), levels, [0, 128, 255]).astype(np.uint8)[cover]
+
+
+def slide(picture: np.ndarray, window: int, extreme: np.ufunc) -> np.ndarray:
+    """Return the maximum or minimum over a square window, with the edge repeated."""
+    for _ in range(2):
+        wide = np.pad(picture, [(window // 2, window // 2), (0, 0)], mode="edge")
+        reach = 1
+        while reach < window:
+            hop = min(reach, window - reach)
+            wide = extreme(wide[:-hop], wide[hop:])
+            reach += hop
+        picture = wide.T
+    return picture
+
+
+def otsu_threshold(cover: np.ndarray) -> int:
+    """Return the level that best splits uint8 values in two (Otsu 1979, IEEE Trans. SMC 9(1))."""
+    counts = np.bincount(cover.ravel(), minlength=256)
+    below = counts.cumsum()
+    moment = (counts * np.arange(256)).cumsum()
+    product = np.maximum(below * (below[-1] - below), 1).astype(float)
+    between = (moment * below[-1] - moment[-1] * below).astype(float) ** 2 / product
+    # Between two classes without levels in between, all thresholds are equally good.
+    best = np.flatnonzero(between >= between.max() * (1 - 1e-9))
+    return int(best[len(best) // 2])
+
+
+def without_rulings(darkness: np.ndarray) -> np.ndarray:
+    """Clear the printed lines of lined and squared paper in uint8 [h, w].
+
+    A line is removed run by run across it, as staff lines are in optical music recognition
+    (Dalitz et al. 2008, IEEE Trans. PAMI 30(5), 753-766), so strokes that cross it stay whole.
+    """
+    mask = darkness > otsu_threshold(darkness)
+    return darkness * ~(find_rulings(mask) | find_rulings(mask.T).T)
+
+
+def find_rulings(mask: np.ndarray) -> np.ndarray:
+    """Return the pixels of thin lines from the left to the right side, tilted or not."""
+    height, width = mask.shape
+    thickest = max(2, round(max(mask.shape) * THICKNESS))
+    # Ink that is not part of a higher run of pixels: a morphological opening.
+    high = np.pad(mask, [(thickest, thickest), (0, 0)])
+    for every in (np.all, np.any):
+        high = every(sliding_window_view(high, thickest + 1, axis=0), axis=-1)
+    thin = mask & ~high
+    # Project the ink along each slope: along a line's own, the profile has the sharpest peaks.
+    lift = round(STEEPEST * width / 2) + 2
+    y, x = np.nonzero(thin)
+
+    def project(y: np.ndarray, x: np.ndarray, slope: float) -> np.ndarray:
+        return (y + lift + 0.5 - slope * (x - width / 2)).astype(int)
+
+    slope = max(
+        np.linspace(-STEEPEST, STEEPEST, 2 * (lift - 2) + 1),
+        key=lambda slope: (np.bincount(project(y, x, slope)) ** 2).sum(),
+    )
+    rows = project(*np.indices(mask.shape), slope)
+    profile = np.zeros((height + 2 * lift, width), bool)
+    profile[rows[thin], x] = True
+    covered = (profile | np.roll(profile, 1, axis=0) | np.roll(profile, -1, axis=0)).sum(axis=1)
+    lined = covered >= COVERED * np.maximum(np.bincount(rows.ravel(), minlength=len(profile)), 1)
+    return thin & lined[rows]

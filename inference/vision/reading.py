@@ -1,0 +1,132 @@
+"""From a gray picture to digits: the network chooses between the readings of a picture.
+
+result = read(gray, classify, several=False)
+
+A reading is a guess at what on the picture is ink (ink.py). The first one whose digits the network
+is sure of is accepted; if there is none, the one that it is least unsure of.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from vision.digits import (
+    all_pieces,
+    find_digits,
+    framed_pieces,
+    inner_pieces,
+    largest_piece,
+    split_touching,
+    trust,
+)
+from vision.image import ImageError
+from vision.ink import (
+    MIN_CONTRAST,
+    WORK_SIDE,
+    Ink,
+    darkening,
+    drawing,
+    find_ink,
+    without_rulings,
+)
+from vision.mnist_form import mnist_picture, outermost, resize, to_mnist
+
+# A reading is accepted above this confidence.
+SURE = 0.9
+# The longer side in pixels to which a picture of enlarged pixels is reduced.
+COARSE_SIDE = 12
+# The outermost pixels of a drawing on a plain background differ by at most this.
+PLAIN = 6
+EMPTY = "Nothing is drawn on this picture: draw a digit and send it again."
+
+Classify = Callable[[np.ndarray], np.ndarray]
+
+
+class Reading(NamedTuple):
+    """Digits uint8 [28, 28] from left to right, and their probabilities float32 [N, 10].
+
+    boxes has (x, y, width, height) of each digit in pixels of the gray picture; more says that
+    there are other digits on it. A picture that cannot be used has no digits, and an error.
+    """
+
+    digits: list[np.ndarray]
+    probabilities: np.ndarray
+    boxes: list[tuple[float, float, float, float]]
+    more: bool = False
+    which: int = -1
+    error: ImageError | None = None
+
+    def scaled(self, across: float, down: float) -> "Reading":
+        """Return the same with boxes in pixels of a picture that is larger by these factors."""
+        factors = np.array([across, down, across, down])
+        return self._replace(boxes=np.rint(np.array(self.boxes) * factors).astype(int).tolist())
+
+
+def read(gray: np.ndarray, classify: Classify, several: bool = False) -> Reading:
+    """Read the largest digit on uint8 [H, W], or several ones. Raises ImageError if it is blank.
+
+    classify returns the probabilities, float32 [N, 10], of images uint8 [N, 28, 28].
+    """
+    form = mnist_picture(gray)
+    if form is not None and not several:
+        return Reading([form], classify(form[None]), [(0, 0, *gray.shape)])
+    if np.ptp(gray) < MIN_CONTRAST:
+        raise ImageError("nothing_drawn", EMPTY)
+    best, most = None, -np.inf
+    for which, (ink, choose) in enumerate(readings(gray)):
+        digits = find_digits(ink, choose(ink), 0 if several else 0.2)
+        count = len(digits)
+        if not digits:
+            continue
+        if several:
+            digits = split_touching(digits, lambda parts: classify(form_all(parts)).max(axis=1))
+        else:
+            digits = [max(digits, key=lambda digit: int(digit.cover.sum()))]
+        images = form_all(digits)
+        trusted = np.array([trust(ink, digit) for digit in digits])[:, None]
+        probabilities = classify(images) * trusted + (1 - trusted) / 10
+        confidence = probabilities.max(axis=1)
+        score = (2 * confidence - 1).sum()
+        if score > most:
+            boxes = [digit.box for digit in digits]
+            best = Reading([*images], probabilities, boxes, count > len(digits), which=which)
+            most = score
+        if confidence.min() > SURE:
+            break
+    if best is None:
+        raise ImageError("nothing_drawn", EMPTY)
+    return best
+
+
+def readings(gray: np.ndarray) -> Iterator[tuple[Ink, Callable[[Ink], np.ndarray]]]:
+    """Yield ink on uint8 [H, W] and which of its pieces belong to digits, the simplest first."""
+    frame = outermost(gray)
+    if plain := np.ptp(frame) <= PLAIN:
+        ink = drawing(gray, int(frame.mean()))
+        yield ink, inner_pieces
+        yield ink, framed_pieces
+        yield ink, largest_piece
+    scale = max(1, max(gray.shape) / WORK_SIDE)
+    light = resize(gray, 1 / scale)
+    # Paper is what most of a picture shows, so ink is the other tail of its levels.
+    if light.mean() > np.median(light):
+        light = 255 - light
+    darkness = darkening(light)
+    ink = find_ink(darkness, light, scale=scale)
+    yield ink, inner_pieces
+    yield ink, all_pieces
+    coarse = resize(light, COARSE_SIDE / max(light.shape))
+    yield find_ink(255 - coarse, coarse, scale=max(gray.shape) / COARSE_SIDE), all_pieces
+    yield ink, framed_pieces
+    yield ink, largest_piece
+    yield find_ink(without_rulings(darkness), light, scale=scale), inner_pieces
+    yield find_ink(255 - light, light, scale=scale), all_pieces
+    if not plain:  # The inside of a letter on a plain background is not ink.
+        dark = 255 - light
+        yield find_ink(light, dark, scale=scale), all_pieces
+        yield find_ink(darkening(dark), dark, scale=scale), inner_pieces
+
+
+def form_all(digits: list) -> np.ndarray:
+    """Return digits in MNIST's form: uint8 [N, 28, 28]."""
+    return np.stack([to_mnist(digit.cover) for digit in digits])

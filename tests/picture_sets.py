@@ -1,0 +1,103 @@
+"""The sets of pictures of bench_reading.py: a source, what is done to it, and how many pictures.
+
+    for upload, label in pictures("28x28, off centre, print", "decide"): ...
+
+A set gives the same pictures on every run with the same fonts and packages. label is None on a
+picture without a digit.
+"""
+
+import zlib
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+import numpy as np
+import scenes_found
+import scenes_plain
+import scenes_things
+import sources
+from doodles import doodles
+from scenes_empty import EMPTY, LETTERS
+from sources import Glyph
+
+HALVES = ("decide", "report")
+Source = Callable[[str], list[Glyph]]
+Scene = Callable[[Glyph, np.random.Generator], bytes | None]
+
+
+def hands(half: str) -> list[Glyph]:
+    """Handwriting of fonts and of MNIST, in about equal parts, so that anybody can repeat it."""
+    return [*sources.handwritten(half), *sources.mnist_digits(half, 100)]
+
+
+def anybody(half: str) -> list[Glyph]:
+    """Print and handwriting in about equal parts."""
+    return [*sources.printed(half), *sources.handwritten(half), *sources.mnist_digits(half, 200)]
+
+
+def printed_letters(half: str) -> list[Glyph]:
+    return sources.printed(half, LETTERS)
+
+
+def handwritten_letters(half: str) -> list[Glyph]:
+    """Without the d, which is a capital D, and resembles a 0, in fonts that have only capitals."""
+    return sources.handwritten(half, LETTERS.replace("d", ""))
+
+
+# Whose digits are in the sets of scenes_found.py and scenes_things.py, where not anybody's.
+SCENE_SOURCES: dict[str, Source] = {
+    "whiteboard": hands,
+    "sticky note": hands,
+    "school paper": hands,
+    "phone photo": hands,
+    "out of a number": sources.printed,
+    "meter wheel": sources.printed,
+    "seven segments": sources.segments,
+    "dot matrix": sources.printed,
+    "neon": hands,
+    "patterned card": sources.printed,
+    "embossed": sources.printed,
+    "outlined": sources.printed,
+    "halftone": sources.printed,
+    "corner of a canvas": hands,
+}
+plain = scenes_plain.SCENES
+DIGIT_SETS: dict[str, tuple[Source, Scene, int]] = {
+    "handwriting fonts": (sources.handwriting_fonts, plain["as it is"], 390),
+    "handwriting fonts of Debian": (sources.handwritten, plain["as it is"], 240),
+    "print, plain": (sources.printed, plain["plain"], 400),
+    "print, cut out": (sources.printed, plain["cut out"], 400),
+    "print, screenshot": (sources.printed, plain["screenshot"], 200),
+    "28x28, off centre, print": (sources.printed, plain["28x28, off centre"], 300),
+    "28x28, off centre, fonts": (hands, plain["28x28, off centre"], 300),
+    "28x28, off centre, MNIST": (sources.mnist_digits, plain["28x28, off centre"], 300),
+    "28x28, gray photo": (anybody, plain["28x28, gray photo"], 300),
+    "cropped, print": (sources.printed, plain["cropped"], 300),
+    "cropped, handwriting": (hands, plain["cropped"], 300),
+    "scikit-learn's, enlarged": (sources.sklearn_digits, plain["enlarged"], 300),
+    "8x8 and 16x16, enlarged": (anybody, plain["enlarged"], 300),
+} | {
+    name: (SCENE_SOURCES.get(name, anybody), scene, 200)
+    for name, scene in (scenes_found.SCENES | scenes_things.SCENES).items()
+}
+EMPTY_SETS = {f"empty: {name}": scene for name, scene in EMPTY.items()}
+EMPTY_COUNT = 40
+OTHER_SETS: dict[str, tuple[Source, Scene, int]] = {
+    "letters, print": (printed_letters, plain["plain"], 300),
+    "letters, handwriting": (handwritten_letters, plain["as it is"], 200),
+    "doodles": (doodles, plain["as it is"], 90),
+}
+NAMES = [*DIGIT_SETS, *EMPTY_SETS, *OTHER_SETS]
+
+
+def pictures(name: str, half: str) -> Iterator[tuple[bytes, int | None]]:
+    """The uploads of a set and their labels. Raises MissingSource."""
+    rng = np.random.default_rng([zlib.crc32(name.encode()), HALVES.index(half)])
+    if name in EMPTY_SETS:
+        for _ in range(EMPTY_COUNT):
+            yield EMPTY_SETS[name](rng), None
+        return
+    source, scene, count = (DIGIT_SETS | OTHER_SETS)[name]
+    for glyph in islice(sources.endless(source(half), rng), count):
+        upload = scene(glyph, rng)
+        if upload is not None:
+            yield upload, int(glyph.character) if name in DIGIT_SETS else None
