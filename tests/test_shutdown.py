@@ -98,12 +98,13 @@ def is_refused(server) -> bool:
 
 def test_an_idle_connection_does_not_delay_the_end(tmp_path):
     hours = ("graceful_timeout = 3600", "keepalive = 3600")
-    with running(tmp_path, "-c", write_config(tmp_path, *hours), WEB_CONCURRENCY="1") as server:
-        files = server.open_files()
-        with server.open_socket():
-            server.wait_until(lambda: server.open_files() > files)
-            server.process.terminate()
-            assert server.process.wait(60) == 0
+    with (
+        running(tmp_path, "-c", write_config(tmp_path, *hours)) as server,
+        server.open_socket(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n") as idle,
+    ):
+        assert idle.recv(65536).startswith(b"HTTP/1.1 200 ")
+        server.process.terminate()
+        assert server.process.wait(60) == 0
 
 
 def test_a_worker_that_is_killed_loses_only_its_own_requests_and_is_replaced(start):
