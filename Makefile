@@ -2,7 +2,7 @@
 # kubectl and Helm. Settings: PORT (5000), MNIST_MIRROR, TORCH_INDEX (see training/install.sh).
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: run test testing-images bench evaluate model-card fuzz soak images requirements cluster
+.PHONY: run test testing-images bench evaluate fuzz soak images requirements cluster
 .PHONY: cluster-down e2e wheels actionlint clean
 
 run: .venv/run
@@ -19,10 +19,6 @@ testing-images: .venv/run
 # MODEL and FOLDER (DIGIT/NAME.png instead of MNIST's test set) can be set.
 evaluate: .venv/run
 	$(BIN)/python training/evaluate.py $(or $(MODEL),artifacts/model.onnx) $(FOLDER) --plots artifacts
-
-# Figures and plots of docs/model-card.md, for a model of a run of train.py.
-model-card: .venv/run
-	$(BIN)/python training/model_card.py $(or $(MODEL),artifacts/model.onnx)
 
 bench: .venv/test
 	$(if $(BENCH_PEERS),$(BIN)/pip install --quiet --requirement tests/peers/requirements.txt)

@@ -7,7 +7,11 @@ python=.venv/bin/python
 export OUTPUT_DIR=${OUTPUT_DIR:-artifacts} PORT=${PORT:-5000}
 export MODEL_PATH=$OUTPUT_DIR/model.onnx
 
-trained_on=$($python training/published.py "$MODEL_PATH")
+# The dataset that the model was trained on; nothing if there is no readable model.
+trained_on=$($python -c '
+import onnx, sys
+print(*(each.value for each in onnx.load(sys.argv[1]).metadata_props if each.key == "dataset"))
+' "$MODEL_PATH" 2>/dev/null || true)
 if [[ -n $trained_on && $trained_on != synthetic ]] || [[ -n $trained_on && ${DATASET:-} == synthetic ]]; then
   echo "Serving $MODEL_PATH, which exists already (delete it to train again)"
 else

@@ -17,24 +17,24 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "training"))
-import distributed  # noqa: E402
+import ranks  # noqa: E402
 import torch  # noqa: E402
 import torch.distributed as dist  # noqa: E402
-from optimization import build  # noqa: E402
+from model import RECIPES, build  # noqa: E402
 from ports import free_port  # noqa: E402
-from recipes import RECIPES  # noqa: E402
 from tables import middle, table  # noqa: E402
-from train import take_step  # noqa: E402
+from train import Batch, take_step  # noqa: E402
 
 
 def measure(seconds: float) -> dict[str, float]:
     """As a rank: train for a while; returns images per second and the cost of communication."""
     recipe, device = RECIPES["default"], torch.device("cpu")
-    images = torch.randint(256, (distributed.share(recipe.batch), 28, 28), dtype=torch.uint8)
-    batch = images, torch.randint(10, (len(images),)), images
-    with distributed.joined(device):
+    images = torch.randint(256, (ranks.share(recipe.batch), 28, 28), dtype=torch.uint8)
+    digits = images, torch.randint(10, (len(images),))
+    batch = Batch(*digits, *digits, images)
+    with ranks.joined(device):
         network, sgd = build(recipe, 0, device)
-        parallel = distributed.parallel(network.train())
+        parallel = ranks.parallel(network.train())
         steps, started = -5, 0.0
         while True:  # the first five steps are not counted
             steps += 1
@@ -43,7 +43,7 @@ def measure(seconds: float) -> dict[str, float]:
             take_step(parallel, sgd, batch, recipe, max(steps, 0), 100_000)
             # Rank 0 decides when to stop, in the way in which train.py agrees on a signal.
             late = steps > 0 and time.monotonic() - started > seconds
-            if distributed.any_signal([int(late and distributed.rank() == 0)], device):
+            if ranks.any_signal([int(late and ranks.rank() == 0)], device):
                 break
         rate = steps * recipe.batch / (time.monotonic() - started)
         gradients = torch.cat([p.grad.flatten() for p in network.parameters()])
@@ -53,10 +53,10 @@ def measure(seconds: float) -> dict[str, float]:
 def milliseconds_to_average(tensor: torch.Tensor) -> float:
     """The median time of averaging a tensor over the ranks; 0 for one rank."""
     times = []
-    for _ in range(100 if distributed.ranks() > 1 else 0):
+    for _ in range(100 if ranks.ranks() > 1 else 0):
         dist.barrier()
         started = time.perf_counter()
-        distributed.average([tensor])
+        ranks.average([tensor])
         times.append(1000 * (time.perf_counter() - started))
     return statistics.median(times) if times else 0.0
 

@@ -1,7 +1,7 @@
 """The table of conditions: how often a digit is read correctly after what people do to a picture.
 
 Run:  python tests/conditions.py MODEL [DATA_DIR] [--count 1000] [--only NAME ...] [--split test]
-MODEL is a model.onnx; DATA_DIR holds MNIST's archives (default data/mnist); without them, synthetic
+MODEL is a model.onnx; DATA_DIR holds MNIST (default data/mnist); without them, synthetic
 digits are used, and the table says so. Limits and constants of the server are chosen on --split
 tune, the last 5,000 training images.
 
@@ -73,20 +73,18 @@ def pages_read(classify: Classify, seed: int = 0) -> int:
 
 
 def load_digits(
-    directory: Path, count: int, split: str = "test"
+    folder: Path, count: int, split: str = "test"
 ) -> tuple[str, np.ndarray, np.ndarray]:
     """MNIST's images, evenly spread over the split; synthetic digits if there are none."""
-    name = "t10k" if split == "test" else "train"
-    archive = directory / f"{name}-images-idx3-ubyte.gz"
-    if not archive.exists():
+    if not any(folder.rglob("t10k-images*")):
         from drawing.synthetic import draw_digits
 
         return ("synthetic digits", *draw_digits(count, seed=99 + (split == "tune")))
-    from mnist import read_idx
+    from dataset import mnist
 
-    images, labels = read_idx(archive), read_idx(directory / f"{name}-labels-idx1-ubyte.gz")
+    *train, images, labels = (part.numpy() for part in mnist(folder))
     if split == "tune":
-        images, labels = images[-5000:], labels[-5000:]
+        images, labels = (part[-5000:] for part in train)
     chosen = np.linspace(0, len(labels) - 1, min(count, len(labels))).astype(int)
     kind = "test" if split == "test" else "training"
     return f"MNIST {kind} images", images[chosen], labels[chosen]

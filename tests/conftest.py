@@ -1,6 +1,6 @@
 """What several test files share: models trained by the real script, and a real server.
 
-Real MNIST is used where it can be had locally: archives in data/mnist, or MNIST_MIRROR.
+Real MNIST is used where it can be had locally: in data/mnist, or from MNIST_MIRROR.
 """
 
 import fcntl
@@ -8,7 +8,7 @@ import gzip
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -16,7 +16,6 @@ from pathlib import Path
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import dataset
-import mnist
 import numpy as np
 import pytest
 import torch
@@ -28,6 +27,7 @@ from pen import chromium, find_chromium
 from playwright.sync_api import Browser, Page
 from small_training import small_data
 from tiny_model import write_model
+from torchvision.datasets import MNIST
 
 # The weights depend on the number of threads; start_training() uses one as well.
 torch.set_num_threads(1)
@@ -66,6 +66,18 @@ def idx(array: np.ndarray) -> bytes:
     """An array of bytes as a gzipped IDX file, as MNIST's archives are."""
     header = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
     return gzip.compress(header + array.astype(np.uint8).tobytes(), mtime=0)
+
+
+def save_archives(
+    folder: Path, arrays: Sequence[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Write MNIST's four archives with other content to `folder`, and expect their checksums."""
+    resources = []
+    for (name, _), array in zip(MNIST.resources, arrays, strict=True):
+        (folder / name).write_bytes(idx(array))
+        resources.append((name, dataset.md5_of(idx(array))))
+    monkeypatch.setattr(MNIST, "resources", resources)
+    return folder
 
 
 def training_environment(**variables: str) -> dict[str, str]:
@@ -130,14 +142,13 @@ def main(monkeypatch) -> Callable[..., int]:
 @pytest.fixture
 def train_small(main, monkeypatch, tmp_path):
     """train_small(*flags) is main() on small_data, into tmp_path / "out"; gives the exit code."""
-    monkeypatch.setattr(dataset, "load", small_data)
-    monkeypatch.setattr(train, "NON_DIGITS_DRAWN", 100)  # Drawing thousands takes seconds.
+    monkeypatch.setattr(train, "load_dataset", small_data)
     flags = ("--output-dir", str(tmp_path / "out"), "--epochs", "2", "--min-accuracy", "0")
     return lambda *more: main(*flags, *more)
 
 
 def weights(folder):
-    return torch.load(folder / "mnist_cnn.pt", weights_only=True)
+    return torch.load(folder / "mnist_cnn.pt", weights_only=True)["network"]
 
 
 def same(one, other):
@@ -152,14 +163,13 @@ def model_file(shared_folder) -> Path:
 
 @pytest.fixture(scope="session")
 def mnist_dir(shared_folder) -> Path:
-    """A folder with MNIST's archives; skips where they are not to be had locally."""
+    """A folder with MNIST; skips where it is not to be had locally."""
     folder = ROOT / "data" / "mnist"
     if os.environ.get("MNIST_MIRROR"):
         folder = shared_folder / "mnist"
-        with locked(shared_folder / "mnist.lock"):
-            mnist.ensure_archives(folder)
-    elif not all((folder / name).exists() for name in mnist.ARCHIVES):
-        pytest.skip("needs MNIST_MIRROR, or MNIST's archives in data/mnist")
+        dataset.mnist(folder)
+    elif not any(folder.rglob("t10k-images*")):
+        pytest.skip("needs MNIST_MIRROR, or MNIST in data/mnist")
     return folder
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from conftest import idx
-from corrections_files import NAMES
+from corrections import NAMES
 from drawing import strokes
 
 IMAGES, LABELS = NAMES

@@ -7,24 +7,27 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "training"))
-import signals
+import process
 
 if __name__ == "__main__":
-    signals.end_at_once()  # as train.py does, before torch is imported
+    process.end_at_once()  # as train.py does, before torch is imported
 
 import dataset
 import torch
 import train
+from drawing.added_digits import draw_added_digits
+from drawing.non_digits import draw_non_digits
 from drawing.synthetic import draw_digits
 
 
 def small_data(*_args: object) -> dataset.Dataset:
     """1,280 digits to train on, which is ten batches, and a few to test."""
     parts = [draw_digits(count, seed) for seed, count in enumerate((1280, 200, 200))]
-    return dataset.Dataset(*(torch.from_numpy(array) for pair in parts for array in pair))
+    arrays = [array for pair in parts for array in pair]
+    arrays += [*draw_added_digits(100, seed=0), draw_non_digits(100, seed=0)]
+    return dataset.Dataset(*map(torch.from_numpy, arrays))
 
 
 if __name__ == "__main__":
-    dataset.load = small_data
-    train.NON_DIGITS_DRAWN = 100  # Drawing thousands takes seconds.
+    train.load_dataset = small_data
     train.main()

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from conditions import load_digits
 from font_files import DEBIAN_PACKAGES, HANDWRITTEN, PRINTED, SEGMENTS
-from mnist import read_idx
 from PIL import Image, ImageDraw, ImageFont
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -73,16 +73,12 @@ def handwriting_fonts(half: str) -> list[Glyph]:
 def mnist_digits(half: str, count: int = 1000) -> list[Glyph]:
     """MNIST's digits drawn again with smooth outlines: training's held-out or the test images."""
     folder = Path(os.environ.get("DATA_DIR", ROOT / "data" / "mnist"))
-    name = folder / ("t10k" if half == "report" else "train")
-    try:
-        images = read_idx(Path(f"{name}-images-idx3-ubyte.gz"))
-        labels = read_idx(Path(f"{name}-labels-idx1-ubyte.gz"))
-    except FileNotFoundError as error:
-        raise MissingSource(f"there is no {error.filename}: set DATA_DIR") from error
-    # The last 5,000 training images are those that train.py holds out.
-    first = 0 if half == "report" else len(labels) - 5_000
-    chosen = np.linspace(first, len(labels) - 1, count).astype(int)
-    return [_of_picture(str(labels[i]), _smooth(images[i])) for i in chosen]
+    if not any(folder.rglob("t10k-images*")):
+        raise MissingSource(f"MNIST is not in {folder}: set DATA_DIR")
+    _, images, labels = load_digits(folder, count, "test" if half == "report" else "tune")
+    return [
+        _of_picture(str(label), _smooth(image)) for image, label in zip(images, labels, strict=True)
+    ]
 
 
 def sklearn_digits(half: str) -> list[Glyph]:

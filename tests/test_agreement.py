@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import mnist
+import dataset
 import pytest
 import train
 import yaml
@@ -109,6 +109,14 @@ def test_the_ranks_agree_on_their_number_their_address_and_their_labels():
         for selector in (service["spec"]["selector"], policy["spec"]["podSelector"]["matchLabels"]):
             assert selector.items() <= spec["metadata"]["labels"].items()
     assert workers["spec"]["completions"] == workers["spec"]["parallelism"]
+
+
+def test_every_training_gets_as_many_threads_as_its_cpu_limit():
+    for path, pod in TRAINING:
+        (container,) = pod["containers"]
+        threads = {"resourceFieldRef": {"resource": "limits.cpu"}}
+        assert {"name": "OMP_NUM_THREADS", "valueFrom": threads} in container["env"], path
+        assert int(container["resources"]["limits"]["cpu"]) >= 1, path
 
 
 def test_every_job_stops_for_the_same_exit_codes():
@@ -316,7 +324,7 @@ def test_every_setting_that_docs_and_e2e_give_to_training_is_read_by_it(monkeypa
         monkeypatch.setenv(name, value)
     options = train.main.make_context("train.py", []).params
     assert {name: str(options[name.lower()]) for name in settings} == settings
-    assert mnist.mirrors()[0] == mirror["MNIST_MIRROR"]
+    assert dataset.mirrors([])[0] == mirror["MNIST_MIRROR"]
 
 
 def test_the_readmes_config_map_is_the_one_that_the_training_pods_read():

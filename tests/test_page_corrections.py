@@ -4,8 +4,8 @@ import json
 import tarfile
 import zlib
 
-import mnist
 import numpy as np
+from corrections import read_idx
 from pen import draw, expect_answer, expect_no_answer, model_input
 from playwright.sync_api import expect
 
@@ -42,8 +42,8 @@ def test_corrections_are_downloaded_as_a_tar_file_that_reads_as_mnist(page, tmp_
         stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)  # gzip
         stream.decompress((tmp_path / name).read_bytes())
         assert (stream.eof, stream.unused_data) == (True, b""), name
-    assert mnist.read_idx(tmp_path / LABELS).tolist() == labels
-    assert np.array_equal(mnist.read_idx(tmp_path / IMAGES), np.stack(pictures))
+    assert read_idx((tmp_path / LABELS).read_bytes()).tolist() == labels
+    assert np.array_equal(read_idx((tmp_path / IMAGES).read_bytes()), np.stack(pictures))
 
 
 def test_the_last_of_several_corrections_of_a_picture_counts(page):

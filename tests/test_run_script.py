@@ -3,10 +3,11 @@
 Runs the real Makefile, scripts/run.sh and training/install.sh.
 
 Training and serving take minutes, so small programs stand in for them and record how they are
-called; train.py's exit codes are tested in test_training.py and test_download.py.
+called; train.py's exit codes are tested in test_training.py and test_dataset.py.
 """
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -31,7 +32,6 @@ def run(tmp_path):
         (tmp_path / folder).mkdir(parents=True)
     shutil.copy(ROOT / "scripts" / "run.sh", tmp_path / "scripts")
     (tmp_path / "training" / "train.py").write_text(TRAIN)
-    shutil.copy(ROOT / "training" / "published.py", tmp_path / "training")
     python = tmp_path / ".venv/bin/python"
     python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     python.chmod(0o755)
@@ -66,6 +66,12 @@ def test_a_model_of_real_data_is_served_without_training(run):
 
 
 def test_without_a_model_one_is_trained(run):
+    assert run("0 0") == (0, ["train", SERVE])
+
+
+def test_a_model_that_cannot_be_read_is_trained_again(run, tmp_path):
+    (tmp_path / "artifacts").mkdir()
+    (tmp_path / "artifacts" / "model.onnx").write_bytes(b"damaged")
     assert run("0 0") == (0, ["train", SERVE])
 
 
@@ -137,7 +143,9 @@ echo "$*"
 
 
 @pytest.mark.parametrize(("index", "removed"), [("", True), ("http://127.0.0.1/cpu", False)])
-def test_an_installed_cpu_build_is_removed_if_the_cuda_build_is_wanted(index, removed, tmp_path):
+def test_both_builds_come_from_one_index_and_a_cpu_build_gives_way_to_the_cuda_build(
+    index, removed, tmp_path
+):
     pip = tmp_path / "pip"
     pip.write_text(PIP)
     pip.chmod(0o755)
@@ -149,5 +157,7 @@ def test_an_installed_cpu_build_is_removed_if_the_cuda_build_is_wanted(index, re
         check=True,
     )
     lines = process.stdout.splitlines()
-    assert ("uninstall --quiet --yes torch" in lines) is removed
-    assert any(index in line for line in lines if line.startswith("install")), lines
+    assert ("uninstall --quiet --yes torch torchvision" in lines) is removed
+    (both,) = (line for line in lines if "--no-deps" in line)
+    assert re.search(r" torch==[\d.]+ torchvision==[\d.]+$", both), "from the same index"
+    assert index in both

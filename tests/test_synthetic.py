@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from drawing import non_digits, strokes, synthetic
+from drawing import added_digits, misreadings, non_digits, printed, strokes, synthetic
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +112,12 @@ def similarity(one, other):
     return max((one * np.roll(other, shift, axis=(0, 1))).sum() for shift in shifts) / norm
 
 
+def likeness(some, others):
+    """The median similarity of uint8 [N, 28, 28] and their counterparts."""
+    pairs = zip(some.astype(float), others.astype(float), strict=True)
+    return np.median([similarity(*pair) for pair in pairs])
+
+
 def test_no_sign_looks_the_same_as_one_that_is_trained_on():
     trained_on = [typical_picture(template) for template in non_digits.TRAINING_SIGNS]
     moved_letter_h = typical_picture("7,3 7,97 | 69,3 69,97 | 7,50 69,50")
@@ -134,3 +140,79 @@ def test_every_unseen_kind_is_drawn_and_none_of_them_is_a_training_image():
 def test_a_blank_picture_is_among_the_non_digits():
     images = non_digits.draw_non_digits(400, seed=1)
     assert (np.ptp(images, axis=(1, 2)) == 0).any()
+
+
+@pytest.fixture(scope="module")
+def added():
+    return added_digits.draw_added_digits(1000, seed=1)
+
+
+def test_the_same_seed_draws_the_same_added_digits(added):
+    images, labels = added_digits.draw_added_digits(1000, seed=1)
+    assert (images.shape, images.dtype, labels.dtype) == ((1000, 28, 28), np.uint8, np.int64)
+    assert np.array_equal(images, added[0])
+    assert np.array_equal(labels, added[1])
+    assert not np.array_equal(added_digits.draw_added_digits(1000, seed=2)[0], images)
+
+
+@pytest.mark.parametrize("count", [0, 1, 7])
+def test_few_digits_and_non_digits_can_be_added(count):
+    assert len(added_digits.draw_added_digits(count, seed=3)[0]) == count
+    assert len(non_digits.draw_non_digits(count, seed=3)) == count
+
+
+def test_every_digit_is_added_and_ones_most_often(added):
+    counts = np.bincount(added[1], minlength=10)
+    assert counts.min() > 50
+    assert counts.argmax() == 1
+
+
+def test_the_nearest_mean_image_classifies_many_added_digits(added):
+    # Wrong labels would give 10 %, or 18 % for the most frequent digit.
+    images, labels = (part.astype(np.float32) for part in added)
+    means = np.stack([images[:500][labels[:500] == digit].mean(axis=0) for digit in range(10)])
+    distance = ((images[500:, None] - means) ** 2).sum(axis=(2, 3))
+    assert (distance.argmin(axis=1) == labels[500:]).mean() > 0.4
+
+
+def test_a_picture_of_any_size_is_brought_to_mnists_form():
+    pictures = np.zeros((2, 90, 70), np.uint8)
+    pictures[0, 10:70, 20:50] = 255
+    images = strokes.to_mnist(pictures)
+    assert images[0, 4:24, 9:19].min() == 255
+    assert images[0].sum() == 20 * 10 * 255
+    assert not images[1].any()
+
+
+@pytest.mark.parametrize(
+    "wear_out", [added_digits.coarsen, added_digits.crop, added_digits.add_specks]
+)
+def test_worn_digits_resemble_the_digits_that_they_were(digits, wear_out):
+    images = digits[0][:100]
+    worn = wear_out(images, np.random.default_rng(0))
+    assert likeness(images, worn) > 0.75
+    assert not np.array_equal(images, worn)
+
+
+def test_every_printed_sign_is_in_its_fonts():
+    for signs, fonts in (
+        ("0123456789" + printed.LATIN, printed.FONTS),
+        (printed.OTHER_SIGNS, printed.SIGN_FONTS),
+    ):
+        for font in map(printed.load_font, fonts):
+            missing = bytes(font.getmask("\uffff"))
+            assert not [sign for sign in signs if bytes(font.getmask(sign)) == missing], font.path
+
+
+@pytest.mark.parametrize("local", [False, True])
+def test_a_digit_on_a_page_is_read_in_the_right_polarity_only(digits, local):
+    images = digits[0][:200]
+    pages = misreadings.put_on_page(images, np.random.default_rng(0))
+    assert likeness(images, misreadings.read(pages, local)) > 0.85
+    assert likeness(images, misreadings.read(1 - pages, local)) < 0.65
+
+
+def test_pairs_of_digits_fill_the_box_from_side_to_side():
+    pairs = misreadings.draw_pairs(200, np.random.default_rng(0)) > 127
+    widths, heights = pairs.any(axis=1).sum(axis=1), pairs.any(axis=2).sum(axis=1)
+    assert (widths > heights).mean() > 0.8

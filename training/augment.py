@@ -9,7 +9,7 @@ from functools import cache
 
 import torch
 import torch.nn.functional as F
-from recipes import Recipe
+from model import Recipe
 from torch import Tensor
 
 HALF = 14  # pixels: grid_sample's coordinates go from -1 to 1

@@ -2,25 +2,41 @@
 
     python training/train.py --corrections mnist-corrections.tar
 
-corrections_files.py reads the files. Here they are split into those to train on and those to hold
-back, added to the dataset, and the trained network is compared with the model that it replaces.
+The server's page downloads them as a tar file of two gzipped IDX files with the names of MNIST's
+training archives; a zip file or a folder with the same two files works as well. They are split into
+those to train on and those to hold back, added to the dataset, and the trained network is compared
+with the model that it replaces.
 """
 
+import gzip
 import hashlib
+import io
 import json
+import math
+import os
+import tarfile
+import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import torch
-from corrections_files import CorrectionsError, find, read
 from dataset import Dataset
 from evaluate import classify
-from publish import PublishError, logits_of
-from published import published_metadata
+from model import logits_of
+from process import Failure
+from publish import published_metadata
 from torch import Tensor, nn
 
+NAMES = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
+MAX_BYTES = 32 << 20  # of an IDX file, compressed or not
+# A zip file raises RuntimeError if it is encrypted or compressed in an unknown way.
+UNUSABLE = (
+    *(ValueError, EOFError, RuntimeError, gzip.BadGzipFile, zlib.error),
+    *(tarfile.TarError, zipfile.BadZipFile),
+)
 SHARE = 1 / 16  # few corrections are repeated until they are this share of the training images
 HELD_BACK = 4  # one correction in four is not trained on, but shows whether training helped
 MIN_TO_HOLD_BACK = 8  # with fewer corrections, all of them are trained on
@@ -41,16 +57,94 @@ def load(paths: Iterable[Path], folder: Path) -> Corrections | None:
     """The corrections in `paths` and in `folder`, which need not exist; None if there are none.
 
     Each path is a tar file, a zip file or a folder, and a folder may contain several of them.
-    Raises CorrectionsError or OSError.
+    Raises Failure or OSError.
     """
     labels: dict[bytes, int] = {}
     for source in find([*paths, *([folder] if folder.exists() else [])]):
         for image, label in read(source):
             if labels.setdefault(image, label) != label:
-                raise CorrectionsError(
-                    f"{source}: a picture is labelled {label} here and {labels[image]} before"
-                )
+                problem = f"a picture is labelled {label} here and {labels[image]} before"
+                raise Failure(f"{source}: {problem}", os.EX_DATAERR)
     return split(labels) if labels else None
+
+
+def find(paths: Iterable[Path]) -> list[Path]:
+    """The tar files, zip files and folders with IDX files among `paths` and in them."""
+    found = []
+    for path in paths:
+        if path.is_dir() and not any((path / name).exists() for name in NAMES):
+            # Hidden entries belong to the operating system or to a mounted ConfigMap.
+            found += [entry for entry in sorted(path.iterdir()) if entry.name[0] != "."]
+        else:
+            found.append(path)
+    return found
+
+
+def read(source: Path) -> list[tuple[bytes, int]]:
+    """The pictures (784 bytes) and labels of a tar file, zip file or folder.
+
+    Raises Failure or OSError.
+    """
+    try:
+        images, labels = map(read_idx, idx_files(source))
+        if images.ndim != 3 or images.shape[1:] != (28, 28):
+            raise ValueError(f"images of shape {images.shape} instead of (N, 28, 28)")
+        if labels.shape != images.shape[:1]:
+            raise ValueError(f"{len(images)} images, but labels of shape {labels.shape}")
+        if len(labels) == 0:
+            raise ValueError("it contains no corrections")
+        if labels.max() > 9:
+            raise ValueError(f"the label {labels.max()} is not a digit")
+    except UNUSABLE as error:
+        raise Failure(f"{source}: {error}", os.EX_DATAERR) from error
+    return [(image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True)]
+
+
+def idx_files(source: Path) -> list[bytes]:
+    """The two gzipped IDX files in a tar file, zip file or folder; raises ValueError and others."""
+    if source.is_dir():
+        found = [(path.name, path.read_bytes()) for path in source.iterdir() if path.name in NAMES]
+    elif zipfile.is_zipfile(source):
+        with zipfile.ZipFile(source) as archive:
+            found = [
+                (os.path.basename(name), read_some(archive.open(name)))
+                for name in archive.namelist()
+                if os.path.basename(name) in NAMES
+            ]
+    else:
+        with tarfile.open(source, "r:") as archive:
+            found = [
+                (os.path.basename(member.name), read_some(archive.extractfile(member)))
+                for member in archive
+                if member.isreg() and os.path.basename(member.name) in NAMES
+            ]
+    for name in NAMES:
+        if (count := sum(name == other for other, _ in found)) != 1:
+            raise ValueError(f"{count} files named {name} instead of one")
+    return [dict(found)[name] for name in NAMES]
+
+
+def read_some(file: BinaryIO) -> bytes:
+    """At most MAX_BYTES of a file, which is closed."""
+    with file:
+        return file.read(MAX_BYTES)
+
+
+def read_idx(content: bytes) -> np.ndarray:
+    """A gzipped IDX file of unsigned bytes (LeCun, Cortes, Burges: the MNIST database) as an array.
+
+    Raises ValueError if it is anything else, or what gzip raises.
+    """
+    with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+        plain = file.read(MAX_BYTES)
+    dimensions = plain[3] if len(plain) > 3 else 0
+    start = 4 + 4 * dimensions
+    if plain[:3] != b"\0\0\x08" or len(plain) < start:
+        raise ValueError("not an IDX file of unsigned bytes")
+    shape = [int(length) for length in np.frombuffer(plain, ">u4", dimensions, offset=4)]
+    if math.prod(shape) != len(plain) - start:
+        raise ValueError(f"an IDX file of shape {shape} with {len(plain) - start} bytes")
+    return np.frombuffer(plain, np.uint8, offset=start).reshape(shape)
 
 
 def split(labels: dict[bytes, int]) -> Corrections:
@@ -59,18 +153,19 @@ def split(labels: dict[bytes, int]) -> Corrections:
     The pixels alone decide, so that a correction stays on its side when others are added.
     """
     ordered = sorted(labels.items())
-    checksum = hashlib.sha256()
-    parts: tuple[list, list] = ([], [])
-    for image, label in ordered:
-        checksum.update(image + bytes([label]))
-        held_back = hashlib.sha256(image).digest()[0] % HELD_BACK == 0
-        parts[held_back and len(ordered) >= MIN_TO_HOLD_BACK].append((image, label))
-    tensors = []
-    for part in parts:
-        pixels = np.frombuffer(b"".join(image for image, _ in part), np.uint8)
-        tensors.append(torch.from_numpy(pixels.reshape(-1, 28, 28).copy()))
-        tensors.append(torch.tensor([label for _, label in part], dtype=torch.int64))
-    return Corrections(*tensors, checksum.hexdigest())
+    pixels = np.frombuffer(b"".join(image for image, _ in ordered), np.uint8)
+    images = torch.from_numpy(pixels.reshape(-1, 28, 28).copy())
+    digits = torch.tensor([label for _, label in ordered])
+    held_back = torch.tensor(
+        [hashlib.sha256(image).digest()[0] % HELD_BACK == 0 for image, _ in ordered]
+    )
+    held_back &= len(ordered) >= MIN_TO_HOLD_BACK
+    checksum = hashlib.sha256(b"".join(image + bytes([label]) for image, label in ordered))
+    return Corrections(
+        *(images[~held_back], digits[~held_back]),
+        *(images[held_back], digits[held_back]),
+        checksum.hexdigest(),
+    )
 
 
 def add_to(data: Dataset, corrections: Corrections) -> Dataset:
@@ -83,16 +178,9 @@ def add_to(data: Dataset, corrections: Corrections) -> Dataset:
     )
 
 
-class Before(NamedTuple):
-    """What the model that is to be replaced achieves: the held-out accuracy that later models are
-    compared with, and the number of held-back corrections that it reads correctly."""
-
-    accuracy: float
-    right: int
-
-
-def measure_before(folder: Path, data: Dataset, corrections: Corrections) -> Before:
-    """Evaluate the model.onnx in `folder` before it is replaced.
+def measure_before(folder: Path, data: Dataset, corrections: Corrections) -> tuple[float, int]:
+    """The held-out accuracy of the model.onnx in `folder`, which is to be replaced, and the number
+    of held-back corrections that it reads correctly.
 
     If it was trained on corrections itself, the accuracy before those counts, so that repeated
     training cannot lower it step by step.
@@ -102,40 +190,42 @@ def measure_before(folder: Path, data: Dataset, corrections: Corrections) -> Bef
     labels = torch.cat([data.held_out_labels, corrections.held_back_labels]).numpy()
     right = classify(str(model), images).argmax(axis=1) == labels
     recorded = json.loads(published_metadata(model).get("corrections", "{}"))
-    accuracy = right[: len(data.held_out)].mean()
-    reference = max(float(accuracy), recorded.get("reference_accuracy", 0))
-    return Before(round(reference, 5), int(right[len(data.held_out) :].sum()))
+    accuracy = float(right[: len(data.held_out)].mean())
+    reference = max(accuracy, recorded.get("reference_accuracy", 0))
+    return round(reference, 5), int(right[len(data.held_out) :].sum())
 
 
 def judge(
-    network: nn.Module, history: list[dict], corrections: Corrections, before: Before
+    network: nn.Module, history: list[dict], corrections: Corrections, before: tuple[float, int]
 ) -> dict[str, object]:
     """Report what the training on corrections changed; returns what the model's metadata records.
 
-    `history` has the metrics of the training. Raises PublishError if the held-out accuracy is more
-    than TOLERANCE below the one before.
+    `history` has the metrics of the training, `before` is from measure_before(). Raises Failure if
+    the held-out accuracy is more than TOLERANCE below the one before.
     """
+    reference, right_before = before
     accuracy = history[-1]["held_out_accuracy"]
     images, labels = corrections.held_back, corrections.held_back_labels
-    right = (
-        int((logits_of(network.cpu(), images).argmax(dim=1) == labels).sum()) if len(images) else 0
-    )
+    right = 0
+    if len(images):
+        right = int((logits_of(network.cpu(), images).argmax(dim=1) == labels).sum())
     print(
-        f"held-back corrections read correctly: {before.right} of {len(images)} before, "
-        f"{right} after; held-out accuracy: {before.accuracy:.2%} before, {accuracy:.2%} after",
+        f"held-back corrections read correctly: {right_before} of {len(images)} before, "
+        f"{right} after; held-out accuracy: {reference:.2%} before, {accuracy:.2%} after",
         flush=True,
     )
-    if accuracy < before.accuracy - TOLERANCE:
-        raise PublishError(
-            f"the corrections lower the held-out accuracy from {before.accuracy:.2%} to "
+    if accuracy < reference - TOLERANCE:
+        raise Failure(
+            f"the corrections lower the held-out accuracy from {reference:.2%} to "
             f"{accuracy:.2%}, by more than {TOLERANCE:.2%}: nothing published, the checkpoint is "
-            "kept"
+            "kept",
+            os.EX_SOFTWARE,
         )
     return {
         "count": len(corrections.train) + len(images),
         "held_back": len(images),
-        "held_back_right_before": before.right,
+        "held_back_right_before": right_before,
         "held_back_right_after": right,
-        "reference_accuracy": before.accuracy,
+        "reference_accuracy": reference,
         "sha256": corrections.checksum,
     }

@@ -1,18 +1,38 @@
-"""The images: MNIST or drawn digits, split into training, held-out and test images; batches."""
+"""The images: MNIST or drawn digits, split into training, held-out and test images; batches.
 
+MNIST is read by torchvision, in its layout (FOLDER/MNIST/raw). What is missing there comes from
+the archives in FOLDER, or from the first mirror that has them: those in MNIST_MIRROR (base URLs,
+separated by commas), then torchvision's.
+"""
+
+import gzip
+import hashlib
+import http.client
+import os
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import mnist
 import torch
-from distributed import rank, ranks
+from drawing.added_digits import draw_added_digits
+from drawing.non_digits import draw_non_digits
 from drawing.synthetic import draw_digits
+from process import Failure, locked_folder, write_atomically
+from ranks import rank, ranks
 from torch import Tensor
 
-NAMES = ("mnist", "synthetic")
+DATASETS = ("mnist", "synthetic")
 HELD_OUT = 5_000  # of the training images, for every decision about the model
 SYNTHETIC_TRAIN, SYNTHETIC_TEST = 40_000, 5_000
+ADDED_DIGITS, NON_DIGITS = 4_000, 5_000
+ATTEMPTS = 3
+BACKOFF_SECONDS = 0.5
+READ_TIMEOUT_SECONDS = 15
+ARCHIVE_TIMEOUT_SECONDS = 300  # also limits mirrors that send slowly but steadily
+UNREADABLE = (RuntimeError, AssertionError, KeyError, TypeError, ValueError)  # of torchvision
 
 
 class Dataset(NamedTuple):
@@ -24,24 +44,29 @@ class Dataset(NamedTuple):
     held_out_labels: Tensor
     test: Tensor
     test_labels: Tensor
+    added: Tensor  # drawn digits and non-digits, some of which are added to each batch
+    added_labels: Tensor
+    non_digits: Tensor
 
 
-def load(name: str, folder: Path, seed: int) -> Dataset:
-    """Load a dataset by its name; raises mnist.DownloadError.
+def load_dataset(name: str, folder: Path, seed: int) -> Dataset:
+    """Load a dataset by its name; raises as mnist() does.
 
-    `folder` has the MNIST archives, and `seed` decides which synthetic digits are drawn.
+    `folder` has MNIST; `seed` decides which digits and non-digits are drawn.
     """
     if name == "mnist":
-        images, labels, test, test_labels = mnist.load(folder)
+        images, labels, *test = mnist(folder)
     else:
-        images, labels = draw_digits(SYNTHETIC_TRAIN + HELD_OUT, seed=2 * seed)
-        test, test_labels = draw_digits(SYNTHETIC_TEST, seed=2 * seed + 1)
-    arrays = (
+        train = draw_digits(SYNTHETIC_TRAIN + HELD_OUT, seed=2 * seed)
+        images, labels = (torch.from_numpy(array) for array in train)
+        test = [torch.from_numpy(a) for a in draw_digits(SYNTHETIC_TEST, seed=2 * seed + 1)]
+    return Dataset(
         *(images[:-HELD_OUT], labels[:-HELD_OUT]),
         *(images[-HELD_OUT:], labels[-HELD_OUT:]),
-        *(test, test_labels),
+        *test,
+        *map(torch.from_numpy, draw_added_digits(ADDED_DIGITS, seed)),
+        torch.from_numpy(draw_non_digits(NON_DIGITS, seed)),
     )
-    return Dataset(*(torch.from_numpy(array.copy()) for array in arrays))
 
 
 def batches(
@@ -61,3 +86,109 @@ def batches(
                 # Only the lower 32 bits of a seed matter.
                 torch.manual_seed((seed + 1) * 1_000_003 + step + rank() * 500_000_003)
                 yield step, order[place * batch :][:batch][rank() :: ranks()]
+
+
+def mnist(folder: Path) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Training images uint8 [60000, 28, 28] and labels int64 [60000], then 10,000 test images and
+    their labels. Raises Failure or OSError."""
+    from torchvision.datasets import MNIST  # takes a second, and synthetic digits do not need it
+
+    def read() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        train, test = MNIST(folder, train=True), MNIST(folder, train=False)
+        return train.data, train.targets, test.data, test.targets
+
+    try:
+        return read()
+    except UNREADABLE:  # missing or damaged
+        raw = folder / "MNIST" / "raw"
+        with locked_folder(raw):
+            for name, md5 in MNIST.resources:
+                if is_official(folder / name, md5):
+                    write_atomically(raw / name, (folder / name).read_bytes())
+            if not all(is_official(raw / name, md5) for name, md5 in MNIST.resources):
+                download(raw, MNIST.resources, mirrors(MNIST.mirrors))
+            for name, _ in MNIST.resources:
+                write_atomically(raw / Path(name).stem, gzip.decompress((raw / name).read_bytes()))
+        return read()
+
+
+def mirrors(public: list[str]) -> list[str]:
+    """Base URLs in the order in which they are tried, each ending in a slash."""
+    own = [url.strip() for url in os.environ.get("MNIST_MIRROR", "").split(",") if url.strip()]
+    for url in own:
+        if not url.startswith(("http://", "https://")):
+            raise Failure(f"MNIST_MIRROR: {url!r} must start with http:// or https://", 2)
+    return [url.rstrip("/") + "/" for url in (*own, *public)]
+
+
+def md5_of(content: bytes) -> str:
+    """The checksum that is published for MNIST's archives; it guards against accidents only."""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def is_official(path: Path, md5: str) -> bool:
+    """Whether the file exists and has the published checksum."""
+    return path.exists() and md5_of(path.read_bytes()) == md5
+
+
+def download(raw: Path, archives: list[tuple[str, str]], bases: list[str]) -> None:
+    """Put the archives with these names and MD5 checksums into `raw`, unless they are there.
+
+    The mirrors are asked one after the other, three times if that may help. Raises Failure.
+    """
+    for attempt in range(ATTEMPTS):
+        time.sleep(attempt * BACKOFF_SECONDS)
+        failures = {}
+        for base in bases:
+            try:
+                for name, md5 in archives:
+                    if not is_official(raw / name, md5):
+                        write_atomically(raw / name, fetch(base + name, md5))
+                        print(f"downloaded {name} from {base}", flush=True)
+                return
+            except Failure as failure:
+                failures[base] = failure
+        code = max(failure.exit_code for failure in failures.values())  # 69 is more than 65
+        if code != os.EX_UNAVAILABLE:
+            break
+    problems = "; ".join(f"{base}: {failure}" for base, failure in failures.items())
+    names = ", ".join(name for name, _ in archives)
+    raise Failure(
+        f"no mirror has MNIST: {problems}. Set MNIST_MIRROR to the base URL of a server that has "
+        f"{names}, or put them into {raw}",
+        code,
+    )
+
+
+def fetch(url: str, md5: str) -> bytes:
+    """The archive at `url`; raises Failure with EX_UNAVAILABLE (69) if trying again may help, and
+    with EX_DATAERR (65) if not."""
+    request = urllib.request.Request(url, headers={"User-Agent": "mnist-train/1"})
+    deadline = time.monotonic() + ARCHIVE_TIMEOUT_SECONDS
+    body = bytearray()
+    try:
+        with urllib.request.urlopen(request, timeout=READ_TIMEOUT_SECONDS) as answer:
+            while chunk := answer.read1(1 << 16):
+                body += chunk
+                if time.monotonic() > deadline:
+                    raise TimeoutError(f"not complete after {ARCHIVE_TIMEOUT_SECONDS} s")
+            if answer.length:  # what is left of Content-Length
+                raise ConnectionError(f"{answer.length} bytes are missing")
+        if md5_of(body) != md5:
+            what = "a web page" if body.lstrip()[:1] == b"<" else "something else"
+            raise ValueError(f"{what} instead of the official archive")
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        problem = f"{url.rpartition('/')[2]}: {str(error) or type(error).__name__}"
+        raise Failure(
+            problem, os.EX_UNAVAILABLE if is_temporary(error) else os.EX_DATAERR
+        ) from None
+    return bytes(body)
+
+
+def is_temporary(error: Exception) -> bool:
+    """Whether asking again later may help after this error of fetch()."""
+    if isinstance(error, urllib.error.HTTPError):
+        error.close()
+        return error.code in (408, 429) or error.code >= 500
+    # Wrong content, or a certificate that is not trusted, which is a ValueError as well.
+    return not isinstance(getattr(error, "reason", error), ValueError)

@@ -8,18 +8,23 @@
 Images in a folder must be in MNIST's form: 28x28 pixels, white digit on black.
 """
 
+import io
 import os
-import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import mnist
 import numpy as np
 import torch
 import torch.nn.functional as F
+from dataset import mnist
 from drawing.non_digits import draw_unseen_kinds
 from PIL import Image, UnidentifiedImageError
+from process import explained_file_errors, write_atomically
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # onnxruntime sends telemetry unless this is set before it is imported.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -27,16 +32,19 @@ import onnxruntime  # noqa: E402
 
 BINS = 15
 REJECTION_IMAGES = 2_000  # of each kind
+MISTAKES = 40  # at most so many in a plot
 
 
-def fit_temperature(logits: Tensor, labels: Tensor) -> float:
-    """The T > 0 that minimises the cross entropy of logits / T: logits [N, 10], labels [N].
+def fit_temperature(logits: Tensor, targets: Tensor) -> float:
+    """The T > 0 that minimises the cross entropy of logits / T: logits [N, 10].
+
+    `targets` are labels [N] or probabilities [N, 10].
 
     Temperature scaling: Guo, Pleiss, Sun and Weinberger 2017, "On Calibration of Modern Neural
     Networks", section 4.2.
     """
     candidates = torch.logspace(-1, 1, 401).tolist()
-    return min(candidates, key=lambda t: F.cross_entropy(logits / t, labels).item())
+    return min(candidates, key=lambda t: F.cross_entropy(logits / t, targets).item())
 
 
 def expected_calibration_error(probabilities: Tensor, labels: Tensor) -> float:
@@ -64,19 +72,19 @@ def classify(model: bytes | str, images: np.ndarray, batch: int = 500) -> np.nda
 
 
 def read_folder(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Images uint8 [N, 28, 28] and labels int64 [N] from DIGIT/NAME.png; raises ValueError."""
+    """Images uint8 [N, 28, 28] and labels int64 [N] from DIGIT/NAME.png; raises UsageError."""
     paths = [path for digit in range(10) for path in sorted((folder / str(digit)).glob("*.*"))]
     if not paths:
-        raise ValueError(f"{folder} has no images named DIGIT/NAME.png")
+        raise click.UsageError(f"{folder} has no images named DIGIT/NAME.png")
     images = []
     for path in paths:
         try:
             with Image.open(path) as image:
                 images.append(np.asarray(image.convert("L")))
         except (UnidentifiedImageError, OSError) as error:
-            raise ValueError(f"{path} is not a readable image") from error
+            raise click.UsageError(f"{path} is not a readable image") from error
         if images[-1].shape != (28, 28):
-            raise ValueError(f"{path} is not 28x28 pixels")
+            raise click.UsageError(f"{path} is not 28x28 pixels")
     return np.stack(images), np.array([int(path.parent.name) for path in paths])
 
 
@@ -110,13 +118,74 @@ def print_comparison(labels: np.ndarray, one: np.ndarray, other: np.ndarray) -> 
     print(f"both are wrong:                 {(~right & ~other_right).sum():5}")
 
 
-data_dir_option = click.option(
-    "--data-dir",
-    type=click.Path(path_type=Path),
-    envvar="DATA_DIR",
-    default=Path(__file__).resolve().parent.parent / "data" / "mnist",
-    help="the folder of the MNIST archives",
-)
+def new_figure(width: float, height: float) -> "Figure":
+    """An empty figure of this size in inches."""
+    from matplotlib.figure import Figure  # takes a second, which only plots are worth
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def save(figure: "Figure", path: Path) -> None:
+    """Write the figure as a PNG file; raises OSError."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    write_atomically(path, buffer.getvalue())
+
+
+def plot_curves(history: list[dict[str, float]], path: Path) -> None:
+    """Loss, held-out accuracy and learning rate after each epoch, as in metrics.jsonl."""
+    epochs = [line["epoch"] for line in history]
+    figure = new_figure(10, 3)
+    names = ("loss", "held_out_accuracy", "learning_rate")
+    for axis, name in zip(figure.subplots(1, 3), names, strict=True):
+        axis.plot(epochs, [line[name] for line in history], marker="o")
+        axis.set(title=name.replace("_", " "), xlabel="epoch", xticks=epochs)
+        axis.ticklabel_format(useOffset=False)
+        axis.grid(alpha=0.3)
+    save(figure, path)
+
+
+def plot_confusion(matrix: np.ndarray, path: Path) -> None:
+    """A confusion matrix int [10, 10]: rows are labels, columns are predictions."""
+    mistakes = matrix * (1 - np.eye(10, dtype=int))
+    figure = new_figure(5, 5)
+    axis = figure.subplots()
+    axis.imshow(mistakes, cmap="Reds")  # the diagonal would hide everything else
+    for label, prediction in np.argwhere(matrix):
+        dark = mistakes[label, prediction] > 0.6 * max(1, mistakes.max())
+        style = {"ha": "center", "va": "center", "fontsize": 8, "color": "w" if dark else "k"}
+        axis.text(prediction, label, str(matrix[label, prediction]), **style)
+    axis.set(xlabel="prediction", ylabel="label", xticks=range(10), yticks=range(10))
+    save(figure, path)
+
+
+def plot_mistakes(
+    images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, path: Path
+) -> None:
+    """The most confident mistakes among uint8 [N, 28, 28], with label, prediction, confidence."""
+    predictions, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    wrong = np.flatnonzero(predictions != labels)
+    shown = wrong[np.argsort(-confidence[wrong])][:MISTAKES]
+    rows = max(1, -(-len(shown) // 8))
+    figure = new_figure(9, 1.4 * rows + 0.4)
+    figure.suptitle(f"{len(wrong)} of {len(labels)} images misread", fontsize=10)
+    axes = list(figure.subplots(rows, 8).flat)
+    for axis in axes:
+        axis.axis("off")
+    for axis, index in zip(axes, shown, strict=False):
+        axis.imshow(images[index], cmap="gray_r", vmin=0, vmax=255)
+        title = f"{labels[index]} read as {predictions[index]}\n{confidence[index]:.0%}"
+        axis.set_title(title, fontsize=7)
+    save(figure, path)
+
+
+def plot_results(
+    images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, folder: Path
+) -> None:
+    """Write confusion.png and mistakes.png into `folder`, for the probabilities [N, 10]."""
+    matrix = confusion_matrix(labels, probabilities.argmax(axis=1))
+    plot_confusion(matrix, folder / "confusion.png")
+    plot_mistakes(images, labels, probabilities, folder / "mistakes.png")
 
 
 @click.command(help=__doc__.replace("\n\n", "\n\n\b\n"))
@@ -124,30 +193,30 @@ data_dir_option = click.option(
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path), nargs=-1)
 @click.option("--compare", type=click.Path(exists=True, dir_okay=False), help="a second model")
 @click.option("--plots", type=click.Path(path_type=Path), help="where to write the plots")
-@data_dir_option
+@click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    envvar="DATA_DIR",
+    default=Path(__file__).resolve().parent.parent / "data" / "mnist",
+    help="the folder of MNIST",
+)
 def main(
     model: str, folder: tuple[Path, ...], compare: str | None, plots: Path | None, data_dir: Path
 ) -> None:
     """Print the evaluation; exits with 2 for bad input, 65 or 69 if MNIST is not available."""
-    try:
-        images, labels = read_folder(folder[0]) if folder else mnist.load(data_dir)[2:]
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-    except mnist.DownloadError as error:
-        print(f"evaluate: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    probabilities = print_evaluation(model, images, labels)
-    if compare:
-        print()
-        print_comparison(labels, probabilities, print_evaluation(compare, images, labels))
-    if plots:
-        from plots import plot_confusion, plot_mistakes
-
-        plots.mkdir(parents=True, exist_ok=True)
-        matrix = confusion_matrix(labels, probabilities.argmax(axis=1))
-        plot_confusion(matrix, plots / "confusion.png")
-        plot_mistakes(images, labels, probabilities, plots / "mistakes.png")
-        print(f"\nwrote {plots}/confusion.png and {plots}/mistakes.png")
+    with explained_file_errors():
+        if folder:
+            images, labels = read_folder(folder[0])
+        else:
+            images, labels = (part.numpy() for part in mnist(data_dir)[2:])
+        probabilities = print_evaluation(model, images, labels)
+        if compare:
+            print()
+            print_comparison(labels, probabilities, print_evaluation(compare, images, labels))
+        if plots:
+            plots.mkdir(parents=True, exist_ok=True)
+            plot_results(images, labels, probabilities, plots)
+            print(f"\nwrote {plots}/confusion.png and {plots}/mistakes.png")
 
 
 if __name__ == "__main__":

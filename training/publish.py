@@ -8,26 +8,26 @@ import hashlib
 import io
 import json
 import logging
+import os
 import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 
-import click
 import numpy as np
 import onnx
 import torch
+import torch.nn.functional as F
 from dataset import Dataset
+from drawing.added_digits import draw_added_digits
+from drawing.non_digits import draw_non_digits
 from evaluate import classify, expected_calibration_error, fit_temperature, onnxruntime
-from files import finish_publishing, publish_together, remove_temporary_files
-from network import normalise
-from published import published_dataset
+from google.protobuf.message import DecodeError
+from model import logits_of, normalise
+from process import Failure, write_atomically
 from torch import Tensor, nn
 
 TOLERANCE = 1e-4  # between PyTorch's and onnxruntime's probabilities
-
-
-class PublishError(Exception):
-    """The model may not be published; the message says why."""
+CALIBRATION_SEED = 1_000_003  # of drawn images that no training with a small seed has seen
 
 
 class Predictor(nn.Module):
@@ -41,6 +41,15 @@ class Predictor(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Normalise, classify, divide by the temperature, softmax."""
         return torch.softmax(self.network(normalise(image)) / self.temperature, dim=1)
+
+
+def published_metadata(path: Path) -> dict[str, str]:
+    """The metadata of a published model; empty if there is no readable model."""
+    try:
+        model = onnx.load(path)
+    except (OSError, DecodeError):
+        return {}
+    return {each.key: each.value for each in model.metadata_props}
 
 
 def content_version(predictor: Predictor) -> str:
@@ -73,18 +82,6 @@ def export(predictor: Predictor) -> onnx.ModelProto:
     return model
 
 
-def verify(model: bytes, expected: np.ndarray, images: np.ndarray) -> None:
-    """Check that onnxruntime gives `expected` for a model file; raises PublishError.
-
-    `expected` are PyTorch's probabilities float32 [N, 10] for `images` uint8 [N, 28, 28].
-    """
-    difference = float(np.abs(classify(model, images) - expected).max())
-    if not difference <= TOLERANCE:
-        raise PublishError(
-            f"onnxruntime differs from PyTorch by {difference:.2g}: nothing published"
-        )
-
-
 def describe(model: onnx.ModelProto, predictor: Predictor, facts: dict[str, object]) -> bytes:
     """The content of the file, with `facts` and what follows from the predictor as metadata."""
     metadata = {
@@ -102,22 +99,46 @@ def describe(model: onnx.ModelProto, predictor: Predictor, facts: dict[str, obje
     return model.SerializeToString()
 
 
-def prepare_folder(folder: Path, dataset: str, replace: bool) -> None:
-    """Tidy the output folder before a run; raises OSError.
+def verify(model: bytes, expected: np.ndarray, images: np.ndarray) -> None:
+    """Check that onnxruntime gives `expected` for a model file; raises Failure.
 
-    Raises UsageError if synthetic digits must not replace the folder's model, which is of MNIST.
+    `expected` are PyTorch's probabilities float32 [N, 10] for `images` uint8 [N, 28, 28].
     """
-    remove_temporary_files(folder)
-    finish_publishing(folder)
-    model = folder / "model.onnx"
-    if dataset == "synthetic" and not replace and published_dataset(model) == "mnist":
-        raise click.UsageError(f"{model} was trained on MNIST: add --replace to replace it")
+    difference = float(np.abs(classify(model, images) - expected).max())
+    if not difference <= TOLERANCE:
+        raise Failure(
+            f"onnxruntime differs from PyTorch by {difference:.2g}: nothing published",
+            os.EX_SOFTWARE,
+        )
 
 
-@torch.no_grad()
-def logits_of(network: nn.Module, images: Tensor) -> Tensor:
-    """Logits float32 [N, 10] for uint8 images [N, 28, 28]."""
-    return torch.cat([network(normalise(part)) for part in images.split(1000)])
+def write(folder: Path, predictor: Predictor, model: bytes) -> None:
+    """Write mnist_cnn.pt, with the model's version, and then the model; raises OSError.
+
+    Servers read the model only. A crash in between leaves weights with a newer version.
+    """
+    weights = io.BytesIO()
+    content = {
+        "model_version": content_version(predictor),
+        "network": predictor.network.state_dict(),
+    }
+    torch.save(content, weights)
+    write_atomically(folder / "mnist_cnn.pt", weights.getvalue())
+    write_atomically(folder / "model.onnx", model)
+
+
+def calibrate(network: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """The temperature for held-out images uint8 [N, 28, 28] with drawn digits and non-digits.
+
+    Their shares are about those of the training. With MNIST's images alone, the temperature would
+    be lower, and the model would be too confident in everything that does not look like them.
+    """
+    others = len(images) // 3
+    drawn, drawn_labels = map(torch.from_numpy, draw_added_digits(others // 2, CALIBRATION_SEED))
+    non_digits = torch.from_numpy(draw_non_digits(others, CALIBRATION_SEED))
+    digits = F.one_hot(torch.cat([labels, drawn_labels]), 10).float()
+    targets = torch.cat([digits, torch.full((others, 10), 0.1)])
+    return fit_temperature(logits_of(network, torch.cat([images, drawn, non_digits])), targets)
 
 
 def evaluate_on_test_images(
@@ -140,31 +161,30 @@ def publish(
 ) -> np.ndarray:
     """Calibrate, export, verify and publish mnist_cnn.pt and model.onnx in `folder`.
 
-    The temperature and the decision to publish depend on the held-out images only. Returns the
-    probabilities float32 [N, 10] of the test images. Raises PublishError if the held-out accuracy
-    is below `floor`, and OSError if a file cannot be written.
+    The temperature and the decision to publish do not depend on the test images. Returns the
+    probabilities float32 [N, 10] of the test images. Raises Failure if the held-out accuracy is
+    below `floor`, and OSError if a file cannot be written.
     """
     # On the CPU, like onnxruntime: convolutions on a GPU use TF32, whose rounding is larger than
     # the tolerance.
     network = network.cpu()
     logits, labels = logits_of(network, data.held_out), data.held_out_labels
-    held_out_accuracy = (logits.argmax(dim=1) == labels).float().mean().item()
-    if held_out_accuracy < floor:
-        raise PublishError(
-            f"the held-out accuracy {held_out_accuracy:.2%} is below --min-accuracy {floor:.2%}: "
-            "nothing published, the checkpoint is kept"
+    accuracy = (logits.argmax(dim=1) == labels).float().mean().item()
+    if accuracy < floor:
+        raise Failure(
+            f"the held-out accuracy {accuracy:.2%} is below --min-accuracy {floor:.2%}: "
+            "nothing published, the checkpoint is kept",
+            os.EX_SOFTWARE,
         )
-    temperature = fit_temperature(logits, labels)
+    temperature = calibrate(network, data.held_out, labels)
     probabilities, results = evaluate_on_test_images(network, temperature, data)
-    facts = {**facts, "held_out_accuracy": round(held_out_accuracy, 5), **results}
+    facts = {**facts, "held_out_accuracy": round(accuracy, 5), **results}
     predictor = Predictor(network, temperature).eval()
     model = describe(export(predictor), predictor, facts)
     verify(model, probabilities, data.test.numpy())
-    weights = io.BytesIO()
-    torch.save(network.state_dict(), weights)
-    publish_together(folder, {"mnist_cnn.pt": weights.getvalue(), "model.onnx": model})
+    write(folder, predictor, model)
     print(
-        f"held-out accuracy {held_out_accuracy:.2%}, test accuracy {results['test_accuracy']:.2%} "
+        f"held-out accuracy {accuracy:.2%}, test accuracy {results['test_accuracy']:.2%} "
         f"({len(data.test)} images)",
         flush=True,
     )

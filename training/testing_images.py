@@ -2,19 +2,18 @@
 
     python training/testing_images.py [DATA_DIR] [TARGET]      # data/mnist, data/testing
 
-INDEX is the position in the test set, from 0. The archives are found or downloaded as for train.py,
-and the exit codes are the same.
+INDEX is the position in the test set, from 0. MNIST is found or downloaded as for train.py, and the
+exit codes are the same.
 """
 
-import argparse
 import os
-import sys
 from pathlib import Path
 
-import mnist
+import click
 import numpy as np
-from mnist import DownloadError
+from dataset import mnist
 from PIL import Image
+from process import Failure, explained_file_errors
 
 QUALITY = 95  # high, so that JPEG's noise does not change a prediction
 
@@ -27,36 +26,19 @@ def write_images(images: np.ndarray, labels: np.ndarray, target: Path) -> None:
         Image.fromarray(image).save(target / str(label) / f"{index}.jpg", quality=QUALITY)
 
 
-def fail(code: int, problem: object) -> int:
-    """Print what went wrong to standard error and return the exit code."""
-    print(f"testing_images: {problem}", file=sys.stderr)
-    return code
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Write the pictures; returns the exit code, after one message if something failed."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data_dir", type=Path, nargs="?", default=Path("data/mnist"))
-    parser.add_argument("target", type=Path, nargs="?", default=Path("data/testing"))
-    options = parser.parse_args(arguments)
+@click.command(help=__doc__.replace("\n\n", "\n\n\b\n"))
+@click.argument("data_dir", type=click.Path(path_type=Path), default="data/mnist")
+@click.argument("target", type=click.Path(path_type=Path), default="data/testing")
+def main(data_dir: Path, target: Path) -> None:
+    """Write the pictures."""
+    with explained_file_errors():
+        _, _, images, labels = mnist(data_dir)
     try:
-        mnist.ensure_archives(options.data_dir)
-        _, _, images_name, labels_name = mnist.ARCHIVES
-        images = mnist.read_idx(options.data_dir / images_name)
-        labels = mnist.read_idx(options.data_dir / labels_name)
-    except DownloadError as error:
-        return fail(error.exit_code, error)
+        write_images(images.numpy(), labels.numpy(), target)
     except OSError as error:
-        return fail(os.EX_IOERR, error)
-    try:
-        write_images(images, labels, options.target)
-    except OSError as error:
-        return fail(os.EX_CANTCREAT, f"cannot write the pictures: {error}")
-    print(f"wrote {len(images)} pictures as {options.target}/DIGIT/INDEX.jpg")
-    return os.EX_OK
+        raise Failure(f"cannot write the pictures: {error}", os.EX_CANTCREAT) from error
+    print(f"wrote {len(images)} pictures as {target}/DIGIT/INDEX.jpg")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -2,7 +2,7 @@
 
     python training/train.py                       # 54 s on two cores, 99.62 % with seed 0
     python training/train.py --dataset synthetic   # drawn digits, nothing to download
-    torchrun --nproc-per-node 2 training/train.py  # two processes; see distributed.py
+    torchrun --nproc-per-node 2 training/train.py  # two processes; see ranks.py
 
 The accuracy is that on MNIST's test set; docs/training.md has the recipes and how they were
 chosen. A run that is interrupted leaves a checkpoint, and the same command continues from it.
@@ -12,70 +12,89 @@ mirror answers, 70 the model is not good enough, 73 a file cannot be written (re
 help), 74 another file error, 75 another rank has vanished, 128 + N ended by signal N.
 """
 
-import signals
-import threads
+import process
 
 if __name__ == "__main__":  # before torch is imported, which takes seconds and starts threads
-    signals.end_at_once()
-    threads.choose_thread_count()
+    process.end_at_once()
+    process.choose_thread_count()
 
+import io
+import json
 import math
 import os
 import sys
 import tempfile
 import time
-from contextlib import closing, nullcontext
+from collections.abc import Callable
+from contextlib import ExitStack, redirect_stdout
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NamedTuple
 
-import checkpoint
-import command_line
+import click
 import corrections
-import dataset
-import distributed
+import ranks
 import torch
 import torch.nn.functional as F
 from augment import augment
 from corrections import Corrections
-from dataset import Dataset, batches
-from devices import bf16_is_fast, choose_device
-from distributed import rank, ranks, share
-from drawing.non_digits import draw_non_digits
-from exit_codes import run_or_explain
-from neighbours import Neighbours
-from network import normalise
-from optimization import build, distortion, learning_rate
-from progress import progress_bar, record
-from publish import PublishError, logits_of, prepare_folder, publish
-from published import published_dataset
-from recipes import Recipe
+from dataset import DATASETS, Dataset, batches, load_dataset
+from evaluate import plot_curves, plot_results
+from model import (
+    RECIPES,
+    Recipe,
+    bf16_is_fast,
+    build,
+    distortion,
+    drawn_digits,
+    learning_rate,
+    logits_of,
+    normalise,
+)
+from process import Failure
+from publish import publish, published_metadata
+from ranks import rank
 from torch import Tensor, nn
+from tqdm import tqdm
 
-NON_DIGITS_DRAWN = 4_000
+ROOT = Path(__file__).resolve().parent.parent
+MIN_ACCURACY = {"mnist": 0.98, "synthetic": 0.95}  # on the held-out images
 DRY_RUN_STEPS = 5
 
 
-Batch = tuple[Tensor, Tensor, Tensor]  # images, their labels, non-digits to choose from
+class Batch(NamedTuple):
+    """Images uint8 [N, 28, 28] with their labels, and drawn ones to choose some from."""
+
+    images: Tensor
+    labels: Tensor
+    added: Tensor
+    added_labels: Tensor
+    non_digits: Tensor
 
 
-def batch_loss(network: nn.Module, batch: Batch, recipe: Recipe, strength: float) -> Tensor:
-    """Cross entropy of augmented images uint8 [N, 28, 28], with some of the non-digits added.
+def batch_loss(
+    network: nn.Module, batch: Batch, recipe: Recipe, strength: float, drawn: int
+) -> Tensor:
+    """Cross entropy of a batch's augmented images, with `drawn` digits and some non-digits added.
 
     With several ranks it is weighted, so that the mean over the ranks is that of the whole batch.
     The target of a non-digit is ten equal probabilities (Hendrycks, Mazeika and Dietterich 2019,
     "Deep Anomaly Detection with Outlier Exposure").
     """
-    images, labels, non_digits = batch
-    extra = torch.randint(len(non_digits), (share(recipe.non_digits),)).to(non_digits.device)
+    device = batch.images.device
+    digits = torch.randint(len(batch.added), (ranks.share(drawn),)).to(device)
+    others = torch.randint(len(batch.non_digits), (ranks.share(recipe.non_digits),)).to(device)
+    images = torch.cat([batch.images, batch.added[digits], batch.non_digits[others]])
+    labels = torch.cat([batch.labels, batch.added_labels[digits]])
     smoothing = recipe.label_smoothing
     targets = F.one_hot(labels, 10) * (1 - smoothing) + smoothing / 10
-    targets = torch.cat([targets, targets.new_full((len(extra), 10), 0.1)])
-    pixels = normalise(augment(torch.cat([images, non_digits[extra]]), recipe, strength))
+    targets = torch.cat([targets, targets.new_full((len(others), 10), 0.1)])
+    pixels = normalise(augment(images, recipe, strength))
     pixels = pixels.contiguous(memory_format=torch.channels_last)
     with torch.autocast(pixels.device.type, torch.bfloat16, enabled=bf16_is_fast(pixels.device)):
         logits = network(pixels)
-    weight = len(targets) * ranks() / (recipe.batch + recipe.non_digits)
+    weight = len(targets) * ranks.ranks() / (recipe.batch + drawn + recipe.non_digits)
     return weight * F.cross_entropy(logits.float(), targets)
 
 
@@ -87,18 +106,31 @@ def take_step(
     step: int,
     steps: int,
 ) -> float:
-    """Update the weights with a batch; returns the loss.
-
-    Raises PublishError if the loss is not finite.
-    """
+    """Update the weights with a batch; returns the loss. Raises Failure if it is not finite."""
     sgd.param_groups[0]["lr"] = learning_rate(recipe, step, steps)
     sgd.zero_grad()
-    loss = batch_loss(network, batch, recipe, distortion(recipe, step, steps))
+    strength, drawn = distortion(recipe, step, steps), drawn_digits(recipe, step, steps)
+    loss = batch_loss(network, batch, recipe, strength, drawn)
     if not math.isfinite(loss.item()):
-        raise PublishError(f"the loss became {loss.item()} at step {step + 1}: stopped")
+        raise Failure(f"the loss became {loss.item()} at step {step + 1}: stopped", os.EX_SOFTWARE)
     loss.backward()
     sgd.step()
     return loss.item()
+
+
+def held_out_accuracy(network: nn.Module, data: Dataset) -> float:
+    """The accuracy on the held-out images; the network stays in training mode.
+
+    Each rank evaluates its share of the images, with the mean of the ranks' BatchNorm statistics.
+    """
+    ranks.average(network.buffers())
+    network.eval()
+    share = slice(rank(), None, ranks.ranks())
+    predictions = logits_of(network, data.held_out[share]).argmax(dim=1)
+    right = (predictions == data.held_out_labels[share]).float().sum()
+    network.train()
+    ranks.average([right])
+    return right.item() * ranks.ranks() / len(data.held_out)
 
 
 def train(
@@ -109,35 +141,32 @@ def train(
     A signal ends the process after the current step, with a checkpoint to resume from.
     """
     recipe, seed = options.recipe, options.seed
-    network, sgd, first, history = checkpoint.resume(path, partial(build, recipe, seed, device))
+    saved = ranks.from_rank_0(path.read_bytes() if path.exists() else b"")
+    build_new = partial(build, recipe, seed, device)
+    (network, sgd), first, history = process.load_checkpoint(path, saved, build_new)
     data = Dataset(*(part.to(device) for part in data))
-    non_digits = torch.from_numpy(draw_non_digits(NON_DIGITS_DRAWN, seed)).to(device)
     per_epoch = DRY_RUN_STEPS if options.dry_run else len(data.train) // recipe.batch
     steps = per_epoch * recipe.epochs
-    first = distributed.start_together(path.name, network, sgd, first)
     started = time.monotonic() - (history[-1]["seconds"] if history else 0)
-    parallel = distributed.parallel(network.train())
-    todo = batches(len(data.train), range(first, steps), per_epoch, recipe.batch, seed)
-    with (
-        progress_bar(first, steps) as bar,
-        signals.noted() as received,
-        closing(Neighbours()) as neighbours,
-    ):
-        for step, chosen in todo:
+    parallel = ranks.parallel(network.train())
+    bar = tqdm(total=steps, initial=first, unit="step", disable=not sys.stdout.isatty())
+    with bar, process.noted_signals() as received:
+        for step, chosen in batches(
+            len(data.train), range(first, steps), per_epoch, recipe.batch, seed
+        ):
             chosen = chosen.to(device)
-            batch = data.train[chosen], data.train_labels[chosen], non_digits
+            added = data.added, data.added_labels, data.non_digits
+            batch = Batch(data.train[chosen], data.train_labels[chosen], *added)
             loss = take_step(parallel, sgd, batch, recipe, step, steps)
             bar.update()
-            neighbours.check()
             epoch, rest = divmod(step + 1, per_epoch)
             if rest == 0:
-                accuracy = evaluate(network, data.held_out, data.held_out_labels)
-                values = (epoch, accuracy, loss, sgd.param_groups[0]["lr"])
-                record(history, values, time.monotonic() - started, options)
-                bar.set_postfix_str(f"held-out accuracy {accuracy:.2%}")
-            signal = distributed.any_signal(received, device)
-            if signal or rest == 0:
-                checkpoint.save(path, step + 1, network, sgd, history)
+                accuracy, rate = held_out_accuracy(network, data), sgd.param_groups[0]["lr"]
+                values = (epoch, accuracy, loss, rate, round(time.monotonic() - started, 1))
+                record(history, values, options)
+            signal = ranks.any_signal(received, device)
+            if (signal or rest == 0) and rank() == 0:
+                process.save_checkpoint(path, step + 1, (network, sgd), history)
             if signal:
                 bar.close()
                 print(f"stopped after step {step + 1} of {steps}: run the same command to resume")
@@ -145,80 +174,123 @@ def train(
     return network.eval(), history
 
 
-def evaluate(network: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """The accuracy on uint8 images [N, 28, 28]; the network stays in training mode.
-
-    Each rank evaluates its share of the images, with the mean of the ranks' BatchNorm statistics.
-    """
-    distributed.average(network.buffers())
-    network.eval()
-    predictions = logits_of(network, images[rank() :: ranks()]).argmax(dim=1)
-    right = (predictions == labels[rank() :: ranks()]).float().sum()
-    network.train()
-    distributed.average([right])
-    return right.item() * ranks() / len(images)
+def record(
+    history: list[dict[str, float]], values: tuple[float, ...], options: SimpleNamespace
+) -> None:
+    """Add an epoch's metrics to the history; rank 0 prints them and writes metrics.jsonl."""
+    names = ("epoch", "held_out_accuracy", "loss", "learning_rate", "seconds")
+    last = {name: round(value, 5) for name, value in zip(names, values, strict=True)}
+    history.append(last)
+    if rank() > 0:
+        return
+    tqdm.write(
+        f"epoch {last['epoch']}/{options.recipe.epochs}  "
+        f"held-out accuracy {last['held_out_accuracy']:.2%}  "
+        f"loss {last['loss']:.3f}  {last['seconds']:.1f} s"
+    )
+    sys.stdout.flush()
+    lines = "".join(json.dumps(line) + "\n" for line in history)
+    process.write_atomically(options.output_dir / "metrics.jsonl", lines.encode())
 
 
 def run(options: SimpleNamespace, device: torch.device) -> None:
-    """Load the data, train, publish; raises DownloadError, PublishError, OSError, UsageError.
+    """Load the data, train, publish; raises Failure, UsageError and OSError.
 
-    Raises CorrectionsError if there are corrections that cannot be used.
+    What can be checked without the other ranks is checked before they are waited for.
     """
-    distributed.check_share(options.recipe.batch)
-    if rank() == 0:
-        prepare_folder(options.output_dir, options.dataset, options.replace)
-    data = dataset.load(options.dataset, options.data_dir, options.seed)
+    ranks.check_share(options.recipe.batch)
     found = replaced = None
     if rank() == 0:
+        model = options.output_dir / "model.onnx"
+        replaced = published_metadata(model).get("dataset")
+        if (options.dataset, replaced, options.replace) == ("synthetic", "mnist", False):
+            raise click.UsageError(f"{model} was trained on MNIST: add --replace to replace it")
         found = corrections.load(options.corrections, options.data_dir / "corrections")
-        replaced = published_dataset(options.output_dir / "model.onnx")
-    found, replaced = distributed.from_rank_0((found, replaced))
-    if found and replaced != options.dataset:
-        print("there is no model to compare with: training one without the corrections first")
-        train_and_publish(data, None, options, device)
-    train_and_publish(data, found, options, device)
+    data = load_dataset(options.dataset, options.data_dir, options.seed)
+    with ranks.joined(device):
+        found, replaced = ranks.from_rank_0((found, replaced))
+        if found and replaced != options.dataset:
+            print("there is no model to compare with: training one without the corrections first")
+            train_and_publish(data, None, options, device)
+        train_and_publish(data, found, options, device)
 
 
 def train_and_publish(
     data: Dataset, found: Corrections | None, options: SimpleNamespace, device: torch.device
 ) -> None:
     """Train, publish and plot, with corrections or without; raises as run() does."""
-    output_dir = options.output_dir
+    folder = options.output_dir
     chosen = {"name": options.recipe_name, "dataset": options.dataset, "seed": options.seed}
     chosen |= options.recipe._asdict()
     if found:
-        before = corrections.measure_before(output_dir, data, found) if rank() == 0 else None
+        before = corrections.measure_before(folder, data, found) if rank() == 0 else None
         data, chosen["corrections"] = corrections.add_to(data, found), found.checksum
     where = f"{device.type}, {torch.get_num_threads()} threads"
-    where += f", {ranks()} ranks" if ranks() > 1 else ""
+    where += f", {ranks.ranks()} ranks" if ranks.ranks() > 1 else ""
     print(f"training on {len(data.train)} {options.dataset} images ({where})", flush=True)
-    path = checkpoint.path_of(output_dir, checkpoint.run_id(chosen))
-    checkpoint.report_others(output_dir, path)
+    path = process.checkpoint_path(folder, chosen)
+    ranks.check_same_run(path.name)
+    process.report_other_checkpoints(path)
     network, history = train(data, options, device, path)
     if rank() == 0:
         facts = {"dataset": options.dataset, "recipe": chosen, "trained_on": where}
         if found:
             facts["corrections"] = corrections.judge(network, history, found, before)
-        probabilities = publish(network, data, output_dir, options.min_accuracy, facts)
+        probabilities = publish(network, data, folder, options.min_accuracy, facts)
         path.unlink()
-        from plots import plot_run  # matplotlib takes a second to import
+        plot_curves(history, folder / "curves.png")
+        plot_results(data.test.numpy(), data.test_labels.numpy(), probabilities, folder)
 
-        plot_run(history, data.test.numpy(), data.test_labels.numpy(), probabilities, output_dir)
+
+def setting(name: str, **details: object) -> Callable[[Callable], Callable]:
+    """An option of train.py, which is also an environment variable of the same name."""
+    variable = name[2:].replace("-", "_").upper()
+    return click.option(name, envvar=variable, show_envvar=True, show_default=True, **details)
 
 
-@command_line.command(__doc__)
+FOLDER = click.Path(path_type=Path, file_okay=False)
+
+
+@click.command(help=__doc__.replace("\n\n", "\n\n\b\n"))
+@setting("--dataset", type=click.Choice(DATASETS), default="mnist")
+@setting("--recipe", type=click.Choice(tuple(RECIPES)), default="default")
+@setting("--data-dir", type=FOLDER, default=ROOT / "data" / "mnist")
+@setting("--output-dir", type=FOLDER, default=ROOT / "artifacts")
+@setting(
+    "--corrections",
+    type=click.Path(exists=True, path_type=Path),
+    multiple=True,
+    help="corrections from the page: a tar file, a zip file or a folder; can be repeated. "
+    "Those in DATA_DIR/corrections are always used",
+)
+@setting("--epochs", type=click.IntRange(min=1), help="default: as many as the recipe has")
+@setting("--seed", type=click.IntRange(0, (1 << 30) - 1), default=0)
+@setting(
+    "--min-accuracy",
+    type=click.FloatRange(0, 1),
+    help=f"needed on the held-out images to publish; default {MIN_ACCURACY}",
+)
+@setting("--replace", is_flag=True, help="let synthetic digits replace an MNIST model")
+@click.option("--dry-run", is_flag=True, help="train a few steps and keep nothing")
 def main(**values: object) -> None:
-    """Train and publish, then exit with the code of the result."""
-    if rank() > 0:
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (until the process ends)
-    chosen, device = command_line.resolve(values), choose_device()
-    with tempfile.TemporaryDirectory() if chosen.dry_run else nullcontext() as scratch:
-        if chosen.dry_run:
-            chosen.output_dir, chosen.min_accuracy = Path(scratch), 0.0
-        code = run_or_explain(partial(run, chosen, device), chosen.output_dir, device)
-    if code == os.EX_OK:
-        print("dry run: nothing kept" if chosen.dry_run else f"published in {chosen.output_dir}")
-    sys.exit(code)
+    """Train and publish; the exit code says what went wrong."""
+    options = SimpleNamespace(**values)
+    options.recipe_name, options.recipe = options.recipe, RECIPES[options.recipe]
+    if options.epochs is not None:
+        options.recipe = options.recipe._replace(epochs=options.epochs)
+    if options.min_accuracy is None:
+        options.min_accuracy = MIN_ACCURACY[options.dataset]
+    with ExitStack() as stack:
+        stack.enter_context(process.explained_file_errors())
+        if options.dry_run:
+            scratch = stack.enter_context(tempfile.TemporaryDirectory())
+            options.output_dir, options.min_accuracy = Path(scratch), 0.0
+        if rank() == 0:
+            stack.enter_context(process.locked_folder(options.output_dir))
+        else:
+            stack.enter_context(redirect_stdout(io.StringIO()))  # rank 0 speaks for all
+        run(options, ranks.choose_device())
+        print("dry run: nothing kept" if options.dry_run else f"published in {options.output_dir}")
 
 
 if __name__ == "__main__":

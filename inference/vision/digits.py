@@ -44,7 +44,7 @@ def find_digits(ink: Ink, kept: np.ndarray, gap: float) -> list[Digit]:
         return []
     lengths = piece_lengths(ink)
     kept = kept[lengths[kept] >= SPECK * lengths[kept].max()]
-    areas = np.bincount(ink.labels.ravel(), minlength=len(ink.boxes) + 1)[1:]
+    areas = piece_areas(ink)
     groups = group_columns(ink.boxes, kept, gap)
     largest = sorted(groups, key=lambda group: -areas[group].sum())[:MAX_DIGITS]
     digits = []
@@ -63,6 +63,11 @@ def piece_lengths(ink: Ink) -> np.ndarray:
     return (ink.boxes[:, 2:] - ink.boxes[:, :2]).max(axis=1, initial=0)
 
 
+def piece_areas(ink: Ink) -> np.ndarray:
+    """Return the number of pixels of each piece."""
+    return np.bincount(ink.labels.ravel(), minlength=len(ink.boxes) + 1)[1:]
+
+
 def all_pieces(ink: Ink) -> np.ndarray:
     """Return the indices of all pieces."""
     return np.arange(len(ink.boxes))
@@ -78,9 +83,9 @@ def inner_pieces(ink: Ink) -> np.ndarray:
 
 
 def largest_piece(ink: Ink) -> np.ndarray:
-    """Return the index of the largest piece that does not lie along the border."""
+    """Return the index of the piece with the most ink that does not lie along the border."""
     inner = inner_pieces(ink)
-    return inner[np.argsort(piece_lengths(ink)[inner])[-1:]]
+    return inner[np.argsort(piece_areas(ink)[inner])[-1:]]
 
 
 def framed_pieces(ink: Ink) -> np.ndarray:

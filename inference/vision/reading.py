@@ -33,6 +33,8 @@ from vision.mnist_form import mnist_picture, outermost, resize, to_mnist
 
 # A reading is accepted above this confidence.
 SURE = 0.9
+# The longer side in pixels to which a picture of enlarged pixels is reduced.
+COARSE_SIDE = 12
 # The outermost pixels of a drawing on a plain background differ by at most this.
 PLAIN = 6
 EMPTY = "Nothing is drawn on this picture: draw a digit and send it again."
@@ -99,8 +101,7 @@ def read(gray: np.ndarray, classify: Classify, several: bool = False) -> Reading
 def readings(gray: np.ndarray) -> Iterator[tuple[Ink, Callable[[Ink], np.ndarray]]]:
     """Yield ink on uint8 [H, W] and which of its pieces belong to digits, the simplest first."""
     frame = outermost(gray)
-    plain = np.ptp(frame) <= PLAIN
-    if plain:
+    if plain := np.ptp(frame) <= PLAIN:
         ink = drawing(gray, int(frame.mean()))
         yield ink, inner_pieces
         yield ink, framed_pieces
@@ -114,15 +115,14 @@ def readings(gray: np.ndarray) -> Iterator[tuple[Ink, Callable[[Ink], np.ndarray
     ink = find_ink(darkness, light, scale=scale)
     yield ink, inner_pieces
     yield ink, all_pieces
+    coarse = resize(light, COARSE_SIDE / max(light.shape))
+    yield find_ink(255 - coarse, coarse, scale=max(gray.shape) / COARSE_SIDE), all_pieces
     yield ink, framed_pieces
     yield ink, largest_piece
     yield find_ink(without_rulings(darkness), light, scale=scale), inner_pieces
     yield find_ink(255 - light, light, scale=scale), all_pieces
-    dark = 255 - light
-    if plain:
-        # The background is known; there may be a sheet on it, but the inside of a letter is no ink.
-        yield find_ink(light, dark, scale=scale), inner_pieces
-    else:
+    if not plain:  # The inside of a letter on a plain background is not ink.
+        dark = 255 - light
         yield find_ink(light, dark, scale=scale), all_pieces
         yield find_ink(darkening(dark), dark, scale=scale), inner_pieces
 

@@ -14,8 +14,8 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "inference"), str(ROOT / "training")]
 from image import open_image  # noqa: E402
-from network import build_network, normalise  # noqa: E402
-from published import published_metadata  # noqa: E402
+from model import build_network, normalise  # noqa: E402
+from publish import published_metadata  # noqa: E402
 from reading import find_one_digit  # noqa: E402
 
 
@@ -28,7 +28,7 @@ def load_predictor() -> Callable[[bytes], int]:
     path = Path(os.environ["MODEL_PATH"])
     network = build_network(json.loads(published_metadata(path)["recipe"])["channels"])
     path = path.with_name("mnist_cnn.pt")
-    network.load_state_dict(torch.load(path, weights_only=True))
+    network.load_state_dict(torch.load(path, weights_only=True)["network"])
     network.eval()
 
     @torch.inference_mode()

@@ -5,6 +5,14 @@ section 3): train on some kinds with ten equal probabilities as the target, and 
 """
 
 import numpy as np
+from drawing.misreadings import (
+    draw_empty_pages,
+    draw_framed,
+    draw_halves,
+    draw_negatives,
+    draw_pairs,
+)
+from drawing.printed import draw_printed_letters
 from drawing.strokes import SIDE, draw, render
 
 # Templates as strokes.py reads them. No letter that can be taken for a digit: no O I l S Z B G q.
@@ -138,6 +146,9 @@ def draw_non_digits(count: int, seed: int, held_out: bool = False) -> np.ndarray
         kinds += [(draw_scribbles, *scribble) for scribble in SCRIBBLES]
         kinds += [(draw_waves, (4,)), (draw_waves, (5, 14))]
         kinds += [(draw_noise,), (draw_flat,), (draw_blobs,)]
+        kinds += [(draw_printed_letters,)] * 16
+        kinds += [(draw_empty_pages,)] * 7 + [(draw_negatives,)] * 5
+        kinds += [(draw_halves,)] * 2 + [(draw_pairs,)] * 2 + [(draw_framed,)] * 2
     parts = np.array_split(np.arange(count), len(kinds))
     images = [kind(*of, len(part), rng) for (kind, *of), part in zip(kinds, parts, strict=True)]
     return rng.permutation(np.concatenate(images))
@@ -147,7 +158,7 @@ def draw_unseen_kinds(count: int, seed: int) -> dict[str, np.ndarray]:
     """`count` images uint8 [count, 28, 28] of each kind of non-digit that is never trained on."""
     rng = np.random.default_rng(seed)
     return {
-        "letters similar to trained ones (h, k, m, n)": draw(RESEMBLING_SIGNS, count, rng),
+        "handwritten h, k, m and n, trained in print only": draw(RESEMBLING_SIGNS, count, rng),
         "letters and shapes unlike the trained ones": draw(UNSEEN_SIGNS, count, rng),
         "checkers, stripes and rings": draw_patterns(count, rng),
     }

@@ -1,4 +1,4 @@
-"""Handwriting: turns templates of pen strokes into varied 28x28 images in MNIST's form.
+"""Handwriting: turns templates of pen strokes, and other ink, into 28x28 images in MNIST's form.
 
 A template's points are moved at random, and the shape is bent, slanted, stretched and rotated. It
 is drawn with a pen of random width, scaled to 20x20 pixels and centred by its centre of mass in
@@ -112,10 +112,47 @@ def centre(images: np.ndarray) -> np.ndarray:
     place = np.arange(SIDE) - (SIDE - 1) / 2
     rows, columns = images.sum(axis=2), images.sum(axis=1)
     mass = np.maximum(rows.sum(axis=1), 1)
-    down, right = (np.round(part @ place / mass).astype(int) for part in (rows, columns))
+    limit = (SIDE - BOX) // 2  # so that nothing of the box is moved out of the image
+    down, right = (
+        np.round(part @ place / mass).astype(int).clip(-limit, limit) for part in (rows, columns)
+    )
     grid = np.arange(SIDE)
     y, x = ((grid + shift[:, None]) % SIDE for shift in (down, right))
     return images[np.arange(len(images))[:, None, None], y[:, :, None], x[:, None, :]]
+
+
+def to_mnist(pictures: np.ndarray) -> np.ndarray:
+    """Bring ink uint8 [N, H, W] to MNIST's form: uint8 [N, 28, 28]; a blank picture stays blank.
+
+    Each axis is resampled by its own matrix, whose entries are the overlaps of source and target
+    pixels (area averaging), so that one matrix product scales a batch.
+    """
+    inked = pictures > 127
+    rows, columns = bounds(inked.any(axis=2)), bounds(inked.any(axis=1))
+    scale = BOX / np.maximum(np.maximum(rows[1] - rows[0], columns[1] - columns[0]), 1)
+    down = overlaps(*rows, scale, pictures.shape[1])
+    across = overlaps(*columns, scale, pictures.shape[2])
+    fitted = down @ pictures.astype(np.float32) @ across.transpose(0, 2, 1)
+    return centre(np.rint(fitted).astype(np.uint8))
+
+
+def bounds(inked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The first and one past the last True of each row of a boolean [N, L]; 0 and 0 if none."""
+    length = inked.shape[1]
+    first, last = inked.argmax(axis=1), length - inked[:, ::-1].argmax(axis=1)
+    return np.where(inked.any(axis=1), (first, last), 0)
+
+
+def overlaps(low: np.ndarray, high: np.ndarray, scale: np.ndarray, length: int) -> np.ndarray:
+    """Float32 [N, SIDE, length]: the share of each source pixel in each target pixel.
+
+    The source's interval from `low` to `high` is scaled by `scale` into the middle of the target.
+    """
+    edges = np.arange(SIDE + 1) - np.round(SIDE / 2 - (high - low) * scale / 2)[:, None]
+    edges = edges / scale[:, None] + low[:, None]
+    pixel = np.arange(length)
+    shared = np.minimum(edges[:, 1:, None], pixel + 1) - np.maximum(edges[:, :-1, None], pixel)
+    return (shared.clip(0) * scale[:, None, None]).astype(np.float32)
 
 
 def draw(templates: tuple[str, ...], count: int, rng: np.random.Generator) -> np.ndarray:
