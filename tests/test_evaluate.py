@@ -19,7 +19,7 @@ def few_non_digits(monkeypatch):
 
 @pytest.fixture
 def models(tmp_path):
-    """Two model files: the first one reads bands as they are, the second one as 9 - digit."""
+    """Two model files: the first one reads lines as they are, the second one as 9 - digit."""
     paths = [tmp_path / "right.onnx", tmp_path / "wrong.onnx"]
     for path, reverse in zip(paths, (False, True), strict=True):
         path.write_bytes(model_bytes("aaaaaaaaaaaa", reverse=reverse))

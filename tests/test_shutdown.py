@@ -10,7 +10,7 @@ from contextlib import closing
 
 import pytest
 from gunicorn_server import running, write_config
-from tiny_model import band, multipart, write_model
+from tiny_model import multipart, two_lines, write_model
 
 CLIENTS = 32
 
@@ -28,7 +28,7 @@ def ask_until(server, stopped: threading.Event, outcomes: Counter) -> None:
     kept connection, a close before any byte of the response is one that clients retry (RFC 9110,
     section 9.2.2), so it counts separately.
     """
-    body, content_type = multipart(band(5))
+    body, content_type = multipart(two_lines(5))
     while not stopped.is_set():
         with closing(server.connect()) as connection:
             try:
@@ -70,7 +70,7 @@ def test_no_accepted_request_is_lost_when_the_server_is_stopped(start):
 
 
 def test_a_request_in_flight_is_answered_after_sigterm(start):
-    body, content_type = multipart(band(6))
+    body, content_type = multipart(two_lines(6))
     with start() as server, closing(server.connect()) as connection:
         connection.putrequest("POST", "/predict")
         connection.putheader("Content-Type", content_type)

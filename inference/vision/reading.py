@@ -71,6 +71,8 @@ def read(gray: np.ndarray, classify: Classify, several: bool = False) -> Reading
         raise ImageError("nothing_drawn", EMPTY)
     best, most = None, -np.inf
     for ink, choose in readings(gray):
+        if several and choose is largest_piece:
+            continue
         digits = find_digits(ink, choose(ink), 0 if several else 0.2)
         if not digits:
             continue
@@ -84,8 +86,8 @@ def read(gray: np.ndarray, classify: Classify, several: bool = False) -> Reading
         # What the gray picture does not support is ten equal probabilities.
         probabilities = classify(images) * trusted + (1 - trusted) / 10
         confidence = probabilities.max(axis=1)
-        # Counts the digits that are more likely right than wrong, less the others.
-        score = (2 * confidence - 1).sum()
+        # Several digits: how many are more likely right than wrong, each by how far.
+        score = np.maximum(2 * confidence - 1, 0).sum() if several else confidence[0]
         if score > most:
             boxes = [digit.box for digit in digits]
             best, most = Reading([*images], probabilities, boxes, more), score
