@@ -54,12 +54,12 @@ def drawing(gray: np.ndarray, paper: int) -> Ink:
         gray, paper = 255 - gray, 255 - paper
     drawn = gray < paper - VISIBLE
     rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
-    x, y = max(int(columns[0]) - 2, 0), max(int(rows[0]) - 2, 0)
-    box = gray[y : rows[-1] + 3, x : columns[-1] + 3]
+    box = gray[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     factor = -(-max(box.shape) // WORK_SIDE)
-    light = np.asarray(Image.fromarray(box).reduce(factor))
+    # So that nothing lies along the border: what is outside is paper.
+    light = with_margin(np.asarray(Image.fromarray(box).reduce(factor)), paper)
     darkness = np.maximum(paper - light.astype(np.int16), 0).astype(np.uint8)
-    return find_ink(darkness, light, x, y, factor)
+    return find_ink(darkness, light, columns[0] - factor, rows[0] - factor, factor)
 
 
 def darkening(light: np.ndarray) -> np.ndarray:

@@ -70,9 +70,7 @@ def read(gray: np.ndarray, classify: Classify, several: bool = False) -> Reading
     if np.ptp(gray) <= VISIBLE:
         raise ImageError("nothing_drawn", EMPTY)
     best, most = None, -np.inf
-    for ink, choose in readings(gray):
-        if several and choose is largest_piece:
-            continue
+    for ink, choose in readings(gray, several):
         digits = find_digits(ink, choose(ink), 0 if several else 0.2)
         if not digits:
             continue
@@ -98,7 +96,7 @@ def read(gray: np.ndarray, classify: Classify, several: bool = False) -> Reading
     return best
 
 
-def readings(gray: np.ndarray) -> Iterator[tuple[Ink, Callable[[Ink], np.ndarray]]]:
+def readings(gray: np.ndarray, several: bool) -> Iterator[tuple[Ink, Callable[[Ink], np.ndarray]]]:
     """Yield ink on uint8 [H, W] and which of its pieces belong to digits, the simplest first."""
     frame = outermost(gray)
     paper = int(frame.mean())
@@ -107,7 +105,8 @@ def readings(gray: np.ndarray) -> Iterator[tuple[Ink, Callable[[Ink], np.ndarray
         ink = drawing(gray, paper)
         yield ink, inner_pieces
         yield ink, framed_pieces
-        yield ink, largest_piece
+        if not several:
+            yield ink, largest_piece
     scale = max(1, max(gray.shape) / WORK_SIDE)
     light = resize(gray, 1 / scale)
     # Paper is what most of a picture shows, so ink is the other tail of its levels.
@@ -117,10 +116,12 @@ def readings(gray: np.ndarray) -> Iterator[tuple[Ink, Callable[[Ink], np.ndarray
     ink = find_ink(darkness, light, scale=scale)
     yield ink, inner_pieces
     yield ink, all_pieces
-    coarse = resize(light, COARSE_SIDE / max(light.shape))
-    yield find_ink(255 - coarse, coarse, scale=max(gray.shape) / COARSE_SIDE), all_pieces
+    if not several:
+        coarse = resize(light, COARSE_SIDE / max(light.shape))
+        yield find_ink(255 - coarse, coarse, scale=max(gray.shape) / COARSE_SIDE), all_pieces
     yield ink, framed_pieces
-    yield ink, largest_piece
+    if not several:
+        yield ink, largest_piece
     yield find_ink(without_rulings(darkness), light, scale=scale), inner_pieces
     yield find_ink(255 - light, light, scale=scale), all_pieces
     if not plain:  # The inside of a letter on a plain background is not ink.
