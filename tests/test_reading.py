@@ -128,6 +128,12 @@ def test_a_blank_picture_is_refused(level):
             read(page, classify)
 
 
+def test_a_page_with_only_small_differences_on_both_sides_of_its_border_is_answered_unsurely():
+    page = np.full((100, 80), 106, np.uint8)
+    page[20:80, 20:40], page[20:80, 40:60] = 100, 111
+    assert read(page, classify).probabilities.max() < SURE
+
+
 def test_the_first_reading_that_the_network_is_sure_of_is_accepted(monkeypatch):
     """And a later one only if no earlier one is sure, even if it is surer still."""
     page, asked = on_a_page(DIGITS[3]), []

@@ -99,8 +99,10 @@ def read(gray: np.ndarray, classify: Classify, several: bool = False) -> Reading
 def readings(gray: np.ndarray, several: bool) -> Iterator[tuple[Ink, Callable[[Ink], np.ndarray]]]:
     """Yield ink on uint8 [H, W] and which of its pieces belong to digits, the simplest first."""
     frame = outermost(gray)
-    if plain := np.ptp(frame) <= VISIBLE:
-        ink = drawing(gray, int(frame.mean()))
+    paper = int(frame.mean())
+    contrast = max(paper - int(gray.min()), int(gray.max()) - paper)
+    if plain := np.ptp(frame) <= VISIBLE < contrast:
+        ink = drawing(gray, paper)
         yield ink, inner_pieces
         yield ink, framed_pieces
         if not several:
