@@ -25,11 +25,12 @@ def transparent_palette():
 
 
 def row_of_two():
-    """Two digits on 2400x600, the second an L."""
+    """Two pictures on 2400x600 that tiny_model.py reads as a 9: the upper and the lower line."""
     row = Image.new("L", (2400, 600), "white")
     pen = ImageDraw.Draw(row)
-    pen.line([(300, 100), (300, 500)], fill="black", width=60)
-    pen.line([(1500, 100), (1500, 500), (1900, 500)], fill="black", width=60)
+    for left, top in ((300, 100), (1500, 150)):
+        pen.rectangle((left, top, left + 199, top + 19), fill="black")
+        pen.rectangle((left, top + 380, left + 199, top + 399), fill="black")
     return row
 
 
@@ -127,8 +128,8 @@ def test_segment_lists_the_digits_from_left_to_right_with_boxes_in_pixels_of_the
     assert set(answer) == {"digits", "model_version", "warnings"}
     first, second = answer["digits"]
     assert set(first) == {"prediction", "confidence", "probabilities", "image", "box"}
-    assert np.abs(np.array(first["box"]) - [270, 100, 60, 400]).max() < 20
-    assert np.abs(np.array(second["box"]) - [1470, 100, 430, 430]).max() < 40
+    assert np.abs(np.array(first["box"]) - [300, 100, 200, 400]).max() < 20
+    assert np.abs(np.array(second["box"]) - [1500, 150, 200, 400]).max() < 20
 
 
 def test_segment_keeps_the_digits_of_several_pictures_apart(client):

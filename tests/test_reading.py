@@ -67,7 +67,7 @@ def test_a_digit_is_read_under_every_condition(name):
     images = [read(on_a_page(digit), classify).digits[0] for digit in DIGITS]
     answers = [answer(CONDITIONS[name](image, rng)) for image in images]
     right = sum(found == digit.character for (found, _), digit in zip(answers, DIGITS, strict=True))
-    assert right >= 8
+    assert right >= (6 if "20" in name else 9)  # The ten digits are upright.
 
 
 @pytest.mark.parametrize("name", EMPTY)
