@@ -71,7 +71,7 @@ def test_non_digits_rarely_get_99_percent_confidence(model_file):
     # 11 % was measured for this short training, 6 % for the default recipe.
     assert (strange > 0.99).mean() < 0.2
     digits = confidence(draw_digits(1000, seed=5)[0])
-    assert (digits > 0.99).mean() > 0.8
+    assert (digits > 0.9).mean() > 0.8
 
 
 def state_of(folder):
