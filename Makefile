@@ -2,8 +2,8 @@
 # kubectl and Helm. Settings: PORT (5000), MNIST_MIRROR, TORCH_INDEX (see training/install.sh).
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: run test testing-images bench evaluate fuzz soak images requirements cluster
-.PHONY: cluster-down e2e wheels actionlint clean
+.PHONY: run test testing-images bench bench-reading evaluate fuzz soak images requirements
+.PHONY: cluster cluster-down e2e wheels actionlint clean
 
 run: .venv/run
 	@scripts/run.sh
@@ -23,6 +23,9 @@ evaluate: .venv/run
 bench: .venv/test
 	$(if $(BENCH_PEERS),$(BIN)/pip install --quiet --requirement tests/peers/requirements.txt)
 	$(BIN)/python tests/bench.py
+
+bench-reading: .venv/test
+	$(BIN)/python tests/bench_reading.py $(or $(MODEL),artifacts/model.onnx) --half report
 
 fuzz: .venv/test
 	$(BIN)/python tests/fuzz.py --count 100000

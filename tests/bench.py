@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "inference"), str(ROOT / "training")]
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import onnxruntime  # noqa: E402
-from conditions import accuracy, load_digits  # noqa: E402
+from conditions import accuracy, classifier, load_digits  # noqa: E402
 from dataset import mnist  # noqa: E402
 from drawing.non_digits import draw_unseen_kinds  # noqa: E402
 
@@ -94,7 +94,8 @@ def print_transfer(data_dir: Path, output_dir: Path) -> None:
     """How well a model that saw synthetic digits only reads all of MNIST's test images."""
     run = train("synthetic", data_dir, output_dir, seed=0)
     _, images, labels = load_digits(data_dir, 10_000)
-    share = accuracy(output_dir / "model.onnx", images, labels)
+    classify = classifier(output_dir / "model.onnx")
+    share = accuracy(classify, "plain 28x28", images, labels)
     print(
         f"Trained on synthetic digits only, {run.training:.1f} s: reads {share:.2%} of MNIST's "
         f"{len(labels):,} test images.\n",

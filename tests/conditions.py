@@ -33,7 +33,9 @@ PAIRS, PAGES = 150, 30
 
 def classifier(model: Path) -> Classify:
     """The model as a function: probabilities, float32 [N, 10], of uint8 [N, 28, 28]."""
-    session = onnxruntime.InferenceSession(str(model))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(model), options)
     return lambda images: session.run(None, {"image": images})[0]
 
 

@@ -25,7 +25,7 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import numpy as np  # noqa: E402
 from app import create_app  # noqa: E402
 from PIL import Image  # noqa: E402
-from tiny_model import band, encoded, multipart, write_model  # noqa: E402
+from tiny_model import encoded, multipart, two_lines, write_model  # noqa: E402
 
 MODES = {
     "JPEG": ("L", "RGB", "CMYK"),
@@ -66,7 +66,7 @@ def seeds() -> list[bytes]:
             top, left = generator.integers(2, height - 10), generator.integers(2, width - 10)
             page[top : top + generator.integers(2, 20), left : left + generator.integers(2, 8)] = 0
         pages.append(Image.fromarray(page))
-    files = [band(3)]
+    files = [two_lines(3)]
     for kind, modes in MODES.items():
         for mode in modes:
             for page in pages:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gunicorn_server import Server, running
-from tiny_model import band, model_bytes, multipart
+from tiny_model import model_bytes, multipart, two_lines
 
 CLIENTS = 4
 # The second model answers 9 - d where the first one answers d.
@@ -84,7 +84,7 @@ def check(status: int, answer: dict) -> str:
 def client(server: Server, requests: int, stopped: threading.Event) -> Counter:
     """Ask until `requests` are answered, or `stopped` is set; count the outcomes."""
     # More pictures than are classified at once, so that the model may change in between.
-    body, content_type = multipart(*map(band, DIGITS * 4))
+    body, content_type = multipart(*map(two_lines, DIGITS * 4))
     outcomes = Counter()
     with closing(server.connect()) as connection:
         while outcomes.total() < requests and not stopped.is_set():

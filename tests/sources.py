@@ -114,7 +114,7 @@ def _paths(names: str) -> list[Path]:
 
 def _of_fonts(names: str, characters: str) -> list[Glyph]:
     return [
-        Glyph(character, partial(_set, path, character))
+        Glyph(character, partial(set_in_font, path, character))
         for path in _paths(names)
         for character in characters
     ]
@@ -125,7 +125,8 @@ def _font(path: Path, size: float) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(path, size)
 
 
-def _set(path: Path, character: str, size: float) -> np.ndarray:
+def set_in_font(path: Path, character: str, size: float) -> np.ndarray:
+    """The ink of a character of a font, float32 [H, W] in 0..1; the longer side has that size."""
     left, top, right, bottom = _font(path, 400).getbbox(character, anchor="ls")
     font = _font(path, round(400 * size / max(bottom - top, right - left), 1))
     mask = font.getmask(character, mode="L", anchor="ls")

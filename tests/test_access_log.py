@@ -8,7 +8,7 @@ from contextlib import closing
 
 import pytest
 from gunicorn_server import CONFIG, running_tiny
-from tiny_model import band, multipart
+from tiny_model import multipart, two_lines
 
 ORIGIN = "https://digits.example"
 TEXT_LINE = r"(\S+Z) (127\.0\.0\.1) (\S+) (\S+) (\S+) (\d+) (\d+) ([\d.]+) (\S+)"
@@ -53,7 +53,7 @@ def logged(server, request_id):
 
 
 def test_a_line_has_all_fields_of_a_request(server):
-    body, content_type = multipart(band(3), band(5))
+    body, content_type = multipart(two_lines(3), two_lines(5))
     path = "/predict?details=1"
     response = ask(server, "POST", path, body, Content_Type=content_type, X_Request_ID="abc.D-1_2")
     assert response.getheader("X-Request-ID") == "abc.D-1_2"

@@ -9,12 +9,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import image
 import pytest
 from gunicorn_server import running
-from image import ImageError, open_image
 from PIL import Image
 from tiny_model import encoded
+from vision import image
+from vision.image import ImageError, open_image
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")

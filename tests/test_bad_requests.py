@@ -5,7 +5,7 @@ import io
 import pytest
 from drawings import assert_error, drawing, post
 from PIL import Image
-from tiny_model import band, encoded
+from tiny_model import encoded, two_lines
 
 FORM = "multipart/form-data"
 
@@ -33,13 +33,13 @@ def test_a_picture_that_cannot_be_used_is_rejected_with_the_reason(client, data,
 @pytest.mark.parametrize(
     ("request_of", "status", "pattern"),
     [
-        ({"data": {"other": (io.BytesIO(band(1)), "x.png")}}, 400, "no picture.*-F file=@"),
+        ({"data": {"other": (io.BytesIO(two_lines(1)), "x.png")}}, 400, "no picture.*-F file=@"),
         ({"data": {"file": "digit.png"}, "content_type": FORM}, 400, "note the @"),
         ({}, 400, "no picture"),
         ({"data": b"", "content_type": "image/png"}, 400, "empty"),
         ({"data": b"x", "content_type": f"{FORM}; boundary=b"}, 400, "malformed"),
         ({"data": b"x", "content_type": FORM}, 400, "malformed"),
-        ({"data": band(1), "content_type": "application/x-www-form-urlencoded"}, 415, "-F file=@"),
+        ({"data": b"x", "content_type": "application/x-www-form-urlencoded"}, 415, "-F file=@"),
         ({"json": {"image": [0]}}, 400, "BASE64"),
         ({"json": {"images": {"AAAA": 1}}}, 400, "BASE64"),
         ({"json": {"images": ["AAAA"], "more": [1] * 1000}}, 413, "too many values"),
@@ -73,13 +73,13 @@ def test_a_request_without_a_readable_picture_is_told_how_to_send_one(
     ],
 )
 def test_an_unknown_parameter_or_value_is_rejected_with_the_valid_ones(client, query, pattern):
-    assert_error(post(client, band(1), query=query), 400, pattern)
+    assert_error(post(client, two_lines(1), query=query), 400, pattern)
 
 
 def test_33_pictures_are_too_many_and_32_are_not(client):
-    assert_error(post(client, *[band(1)] * 33), 413, "32 pictures")
+    assert_error(post(client, *[two_lines(1)] * 33), 413, "32 pictures")
     assert_error(client.post("/predict", json={"images": ["aaaa"] * 33}), 413, "32 pictures")
-    assert len(post(client, *[band(1)] * 32).json["predictions"]) == 32
+    assert len(post(client, *[two_lines(1)] * 32).json["predictions"]) == 32
 
 
 def test_more_than_four_mebibytes_are_rejected_in_a_form_and_in_a_body(client):
@@ -100,7 +100,7 @@ def test_an_unknown_path_is_a_404_in_json(client):
 
 def test_an_internal_error_shows_the_client_no_traceback(client, monkeypatch, caplog):
     monkeypatch.setattr("app.read_options", lambda parameters: 1 / 0)
-    assert_error(post(client, band(1)), 500, "its log says why")
+    assert_error(post(client, two_lines(1)), 500, "its log says why")
     assert "ZeroDivisionError" in caplog.text
 
 

@@ -16,7 +16,7 @@ from drawings import assert_error, drawing, post
 from gunicorn_server import running, running_tiny
 from onnx import TensorProto
 from soak import FIRST, SECOND, publish, replace_under_load
-from tiny_model import band, encoded, model_bytes, multipart, write_model
+from tiny_model import encoded, model_bytes, multipart, two_lines, write_model
 
 MISSING = "no model at .*model.onnx.*Train one"
 
@@ -36,7 +36,7 @@ def test_without_a_model_the_server_is_alive_and_says_what_to_do(tmp_path):
     assert client.get("/v2/models/mnist").json["versions"] == []
     for path in ("/readyz", "/v2/health/ready", "/v2/models/mnist/ready"):
         assert_error(client.get(path), 503, MISSING)
-    assert_error(post(client, band(1)), 503, MISSING)
+    assert_error(post(client, two_lines(1)), 503, MISSING)
     assert_error(client.post("/v2/models/mnist/infer"), 503, MISSING)
 
 
@@ -44,14 +44,14 @@ def test_a_server_started_without_a_model_serves_it_when_it_appears(tmp_path):
     model = tmp_path / "model.onnx"
     with running(tmp_path, MODEL_PATH=str(model)) as server:
         assert server.ask("GET", "/readyz")[0] == 503
-        assert server.ask("POST", "/predict", *multipart(band(8)))[0] == 503
+        assert server.ask("POST", "/predict", *multipart(two_lines(8)))[0] == 503
         lines = [line for line in server.read_log().splitlines() if "There is no model at" in line]
         workers = [re.search(r"\] \[(\d+)\]", line)[1] for line in lines]
         assert workers, "the log says why"
         assert len(set(workers)) == len(workers), "each worker once, not on each request"
         write_model(model, FIRST)
         assert server.ask("GET", "/readyz") == (200, {"status": "ready", "model_version": FIRST})
-        assert server.ask("POST", "/predict", *multipart(band(8))) == (200, {"prediction": 8})
+        assert server.ask("POST", "/predict", *multipart(two_lines(8))) == (200, {"prediction": 8})
 
 
 def test_replacing_the_model_under_load_mixes_no_versions_and_leaks_nothing(model_path, tmp_path):
@@ -79,7 +79,7 @@ def test_the_old_model_goes_on_serving_when_its_file_is_broken_or_deleted(
 ):
     model_path.unlink() if broken is None else model_path.write_bytes(broken)
     assert client.get("/readyz").json["model_version"] == FIRST
-    assert post(client, band(6)).json == {"prediction": 6}
+    assert post(client, two_lines(6)).json == {"prediction": 6}
 
 
 def test_a_broken_model_is_logged_once_and_a_good_one_after_it_is_loaded(tmp_path, caplog):

@@ -19,18 +19,18 @@ def few_non_digits(monkeypatch):
 
 @pytest.fixture
 def models(tmp_path):
-    """Two model files: the first one reads bands as they are, the second one as 9 - digit."""
+    """Two model files: the first one reads lines as they are, the second one as 9 - digit."""
     paths = [tmp_path / "right.onnx", tmp_path / "wrong.onnx"]
     for path, reverse in zip(paths, (False, True), strict=True):
         path.write_bytes(model_bytes("aaaaaaaaaaaa", reverse=reverse))
     return [str(path) for path in paths]
 
 
-def band_images(digits):
+def line_images(digits):
     """Pictures uint8 [N, 28, 28] that the first model reads as `digits`."""
     images = np.zeros((len(digits), 28, 28), np.uint8)
     for image, digit in zip(images, digits, strict=True):
-        image[4 + 2 * digit : 6 + 2 * digit] = 255
+        image[[13 - digit, 14 + digit]] = 255
     return images
 
 
@@ -40,7 +40,7 @@ def run(command, *arguments, **environment):
 
 def save_images(folder, labels, shown):
     """folder/LABEL/NUMBER.png, a picture of the digit shown."""
-    for number, (label, image) in enumerate(zip(labels, band_images(shown), strict=True)):
+    for number, (label, image) in enumerate(zip(labels, line_images(shown), strict=True)):
         (folder / str(label)).mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(folder / str(label) / f"{number}.png")
     return folder
@@ -51,7 +51,7 @@ def data_dir(tmp_path, monkeypatch):
     """Archives in MNIST's format; two of their 20 test images have a wrong label."""
     labels = np.arange(20) % 10
     test_labels = np.where(np.arange(20) < 2, 9 - labels, labels)
-    arrays = (band_images(labels), labels, band_images(labels), test_labels)
+    arrays = (line_images(labels), labels, line_images(labels), test_labels)
     return save_archives(tmp_path, arrays, monkeypatch)
 
 

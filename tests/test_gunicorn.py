@@ -10,7 +10,7 @@ from contextlib import closing, suppress
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tiny_model import band, multipart
+from tiny_model import multipart, two_lines
 
 MEBIBYTE = 2**20
 UNLIMITED_UPLOAD = 200 * MEBIBYTE
@@ -29,7 +29,7 @@ def send(server, data: bytes) -> bytes:
 
 
 def test_a_picture_sent_over_http_is_answered(tiny_server):
-    assert tiny_server.ask("POST", "/predict", *multipart(band(7))) == (200, {"prediction": 7})
+    assert tiny_server.ask("POST", "/predict", *multipart(two_lines(7))) == (200, {"prediction": 7})
 
 
 def test_a_connection_is_kept_for_further_requests(tiny_server):
@@ -42,7 +42,7 @@ def test_a_connection_is_kept_for_further_requests(tiny_server):
 
 
 def test_the_server_leaves_nothing_in_the_home_directory(tiny_server):
-    assert tiny_server.ask("POST", "/predict", *multipart(band(1)))[0] == 200
+    assert tiny_server.ask("POST", "/predict", *multipart(two_lines(1)))[0] == 200
     # Neither onnxruntime's device id nor gunicorn's socket.
     assert list((tiny_server.stderr.parent / "home").rglob("*")) == []
 

@@ -63,12 +63,12 @@ PICTURES = {
         {413},
     ),
     "baseline JPEG of 39 megapixels": (lambda: blank("RGB", 39, "JPEG"), {422}),
-    "palette PNG with alpha": (lambda: palette_with_alpha(11), {422}),
+    "palette PNG with alpha": (lambda: palette_with_alpha(12.4), {422}),
     "large palette PNG with alpha": (lambda: palette_with_alpha(39), {413}),
     "RGBA PNG": (lambda: blank("RGBA", 12.4, "PNG"), {422}),
     "large RGBA PNG": (lambda: blank("RGBA", 39, "PNG"), {413}),
     "TIFF": (lambda: blank("RGB", 12.4, "TIFF", compression="tiff_deflate"), {422}),
-    "16-bit PNG": (lambda: blank("I;16", 16, "PNG"), {422}),
+    "16-bit PNG": (lambda: blank("I;16", 12.4, "PNG"), {422}),
 }
 
 
@@ -118,7 +118,7 @@ def test_pictures_past_the_limit_of_a_request_are_rejected(server, make, path):
 
 def test_several_heavy_requests_at_once_take_little_memory(server):
     """One after the other is decoded; all at once they would take over 600 MB."""
-    bodies = [noise(12, progressive=True, quality=2), palette_with_alpha(11)] * 4
+    bodies = [noise(12, progressive=True, quality=2), palette_with_alpha(12.4)] * 4
     bodies += [blank("RGB", 5.8, "WEBP", lossless=True)] * 4
     statuses = set()
 

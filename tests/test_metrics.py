@@ -11,7 +11,7 @@ import pytest
 from gunicorn_server import running, running_tiny
 from ports import free_port
 from prometheus_client.parser import text_string_to_metric_families
-from tiny_model import band, multipart
+from tiny_model import multipart, two_lines
 
 VERSION = "aaaaaaaaaaaa"
 
@@ -45,7 +45,7 @@ def scrape(server, port=None):
 
 def predict(server, digit, times):
     for _ in range(times):
-        assert server.ask("POST", "/predict", band(digit), "image/png")[0] == 200
+        assert server.ask("POST", "/predict", two_lines(digit), "image/png")[0] == 200
 
 
 def reject_in_both_workers(server):
@@ -56,7 +56,7 @@ def reject_in_both_workers(server):
 def test_all_metrics_are_counted_over_both_workers(server, tmp_path):
     predict(server, 7, 20)
     predict(server, 0, 3)
-    server.ask("POST", "/predict", *multipart(band(1), b"", b"hello"))
+    server.ask("POST", "/predict", *multipart(two_lines(1), b"", b"hello"))
     server.ask("POST", "/predict", b"\x89PNG\r\n\x1a\n", "image/png")
     server.wait_until(lambda: scrape(server)["mnist_model_loads_total",] == 2)
     (tmp_path / "model.onnx").write_bytes(b"not a model")
@@ -76,7 +76,7 @@ def test_all_metrics_are_counted_over_both_workers(server, tmp_path):
     assert found["mnist_model_loads_total",] == 2
     assert found["mnist_model_rejections_total",] == 2
     assert found["mnist_model_ready",] == 1
-    assert found["mnist_model_info", "bands", VERSION, ""] == 1
+    assert found["mnist_model_info", "lines", VERSION, ""] == 1
     assert found["mnist_model_loaded_timestamp_seconds",] > tmp_path.stat().st_ctime - 60
 
 

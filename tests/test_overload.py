@@ -94,10 +94,9 @@ def limited(tmp_path_factory):
 @pytest.fixture
 def clients(limited):
     """An ExitStack for connections; at its end, all of them are closed at the server, too."""
-    files = limited.open_files()
     with ExitStack() as stack:
         yield stack
-    limited.wait_until(lambda: limited.open_files() <= files)
+    limited.wait_until(lambda: limited.open_files() < 100)
 
 
 def test_past_the_limit_of_connections_the_oldest_idle_ones_are_closed(limited, clients):
@@ -112,10 +111,10 @@ def test_past_the_limit_of_connections_the_oldest_idle_ones_are_closed(limited, 
 
 
 def test_past_the_limit_of_busy_connections_the_answer_is_503(limited, clients):
-    files = limited.open_files()
+    head = BODY_HEAD.replace(b"\r\n\r\n", b"\r\nExpect: 100-continue\r\n\r\n")
     for _ in range(128):
-        clients.enter_context(limited.open_socket(BODY_HEAD))
-    limited.wait_until(lambda: limited.open_files() >= files + 128)
+        busy = clients.enter_context(limited.open_socket(head))
+        assert busy.recv(65536).startswith(b"HTTP/1.1 100 ")
     answer = clients.enter_context(limited.open_socket()).recv(65536)
     assert answer.startswith(b"HTTP/1.1 503 ")
     assert b"Retry-After: 1" in answer

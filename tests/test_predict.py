@@ -9,7 +9,7 @@ import pytest
 from answers import UNSURE
 from drawings import drawing, post, seen_by_model
 from PIL import Image, ImageDraw
-from tiny_model import band, encoded
+from tiny_model import encoded, two_lines
 
 VERSION = "aaaaaaaaaaaa"
 
@@ -25,11 +25,12 @@ def transparent_palette():
 
 
 def row_of_two():
-    """Two digits on 2400x600, the second an L."""
+    """Two pictures on 2400x600 that tiny_model.py reads as a 9: the upper and the lower line."""
     row = Image.new("L", (2400, 600), "white")
     pen = ImageDraw.Draw(row)
-    pen.line([(300, 100), (300, 500)], fill="black", width=60)
-    pen.line([(1500, 100), (1500, 500), (1900, 500)], fill="black", width=60)
+    for left, top in ((300, 100), (1500, 150)):
+        pen.rectangle((left, top, left + 199, top + 19), fill="black")
+        pen.rectangle((left, top + 380, left + 199, top + 399), fill="black")
     return row
 
 
@@ -39,14 +40,14 @@ def in_base64(data, prefix=""):
 
 @pytest.mark.parametrize("digit", range(10))
 def test_one_picture_is_answered_with_its_digit_and_nothing_else(client, digit):
-    response = post(client, band(digit))
+    response = post(client, two_lines(digit))
     assert response.status_code == 200
     assert response.text == f'{{"prediction": {digit}}}\n'
 
 
 @pytest.mark.parametrize("value", ["1", "true", "True"])
 def test_details_add_probabilities_model_version_and_warnings(client, value):
-    details = post(client, band(7), query=f"?details={value}").json
+    details = post(client, two_lines(7), query=f"?details={value}").json
     assert set(details) == {
         "prediction", "confidence", "probabilities", "model_version", "warnings",
     }  # fmt: skip
@@ -59,7 +60,7 @@ def test_details_add_probabilities_model_version_and_warnings(client, value):
 
 @pytest.mark.parametrize("value", ["0", "false"])
 def test_an_option_can_be_switched_off(client, value):
-    assert post(client, band(7), query=f"?details={value}&segment={value}").json == {
+    assert post(client, two_lines(7), query=f"?details={value}&segment={value}").json == {
         "prediction": 7
     }
 
@@ -67,7 +68,8 @@ def test_an_option_can_be_switched_off(client, value):
 def mixed(first, second, share):
     """A picture of two bands, the second lighter or darker than the first."""
     one, other = (
-        np.asarray(Image.open(io.BytesIO(band(digit)))).astype(float) for digit in (first, second)
+        np.asarray(Image.open(io.BytesIO(two_lines(digit)))).astype(float)
+        for digit in (first, second)
     )
     return encoded(Image.fromarray(np.rint(np.maximum(one, other * share)).astype(np.uint8)))
 
@@ -81,12 +83,12 @@ def test_only_low_confidence_causes_a_warning(client, share, warnings):
 
 
 def test_a_28x28_picture_in_mnists_form_reaches_the_model_unchanged(client):
-    sent = np.asarray(Image.open(io.BytesIO(band(3))))
+    sent = np.asarray(Image.open(io.BytesIO(two_lines(3))))
     assert (seen_by_model(client, encoded(Image.fromarray(sent))) == sent).all()
 
 
 def test_several_pictures_are_answered_in_upload_order_with_their_names(client):
-    assert post(client, band(1), band(9), band(4)).json == {
+    assert post(client, two_lines(1), two_lines(9), two_lines(4)).json == {
         "predictions": [
             {"file": "0.png", "prediction": 1},
             {"file": "1.png", "prediction": 9},
@@ -96,7 +98,7 @@ def test_several_pictures_are_answered_in_upload_order_with_their_names(client):
 
 
 def test_one_bad_picture_does_not_fail_the_others(client):
-    response = post(client, band(1), b"not a picture", b"", band(4))
+    response = post(client, two_lines(1), b"not a picture", b"", two_lines(4))
     first, unknown, empty, last = response.json["predictions"]
     assert response.status_code == 200
     assert (first["prediction"], last["prediction"]) == (1, 4)
@@ -107,14 +109,14 @@ def test_one_bad_picture_does_not_fail_the_others(client):
 
 @pytest.mark.parametrize("content_type", ["image/png", "image/jpeg", "application/octet-stream"])
 def test_a_picture_may_be_the_body(client, content_type):
-    response = client.post("/predict", data=band(5), content_type=content_type)
+    response = client.post("/predict", data=two_lines(5), content_type=content_type)
     assert response.json == {"prediction": 5}
 
 
 @pytest.mark.parametrize("prefix", ["", "data:image/png;base64,"])
 def test_a_json_body_carries_pictures_in_base64(client, prefix):
-    one = client.post("/predict", json={"image": in_base64(band(5), prefix)})
-    several = {"images": [in_base64(band(digit), prefix) for digit in (2, 8)]}
+    one = client.post("/predict", json={"image": in_base64(two_lines(5), prefix)})
+    several = {"images": [in_base64(two_lines(digit), prefix) for digit in (2, 8)]}
     assert one.json == {"prediction": 5}
     assert client.post("/predict", json=several).json == {
         "predictions": [{"file": "0", "prediction": 2}, {"file": "1", "prediction": 8}]
@@ -126,8 +128,8 @@ def test_segment_lists_the_digits_from_left_to_right_with_boxes_in_pixels_of_the
     assert set(answer) == {"digits", "model_version", "warnings"}
     first, second = answer["digits"]
     assert set(first) == {"prediction", "confidence", "probabilities", "image", "box"}
-    assert np.abs(np.array(first["box"]) - [270, 100, 60, 400]).max() < 20
-    assert np.abs(np.array(second["box"]) - [1470, 100, 430, 430]).max() < 40
+    assert np.abs(np.array(first["box"]) - [300, 100, 200, 400]).max() < 20
+    assert np.abs(np.array(second["box"]) - [1500, 150, 200, 400]).max() < 20
 
 
 def test_segment_keeps_the_digits_of_several_pictures_apart(client):
@@ -191,13 +193,14 @@ def test_the_file_name_may_have_any_characters(client):
     names = ("Ziffer 3 – größe.png", 'a"b.png')
     for name in names:
         response = client.post(
-            "/predict", data={"file": [(io.BytesIO(band(3)), name), (io.BytesIO(band(4)), name)]}
+            "/predict",
+            data={"file": [(io.BytesIO(two_lines(3)), name), (io.BytesIO(two_lines(4)), name)]},
         )
         assert [each["prediction"] for each in response.json["predictions"]] == [3, 4]
     assert client.post(
         "/predict",
         data=b'--b\r\nContent-Disposition: form-data; name="file"; filename="\xff.png"\r\n\r\n'
-        + band(3)
+        + two_lines(3)
         + b"\r\n--b--\r\n",
         content_type="multipart/form-data; boundary=b",
     ).json == {"prediction": 3}

@@ -10,7 +10,7 @@ from contextlib import closing
 
 import pytest
 from gunicorn_server import running, write_config
-from tiny_model import band, multipart, write_model
+from tiny_model import multipart, two_lines, write_model
 
 CLIENTS = 32
 
@@ -28,7 +28,7 @@ def ask_until(server, stopped: threading.Event, outcomes: Counter) -> None:
     kept connection, a close before any byte of the response is one that clients retry (RFC 9110,
     section 9.2.2), so it counts separately.
     """
-    body, content_type = multipart(band(5))
+    body, content_type = multipart(two_lines(5))
     while not stopped.is_set():
         with closing(server.connect()) as connection:
             try:
@@ -70,7 +70,7 @@ def test_no_accepted_request_is_lost_when_the_server_is_stopped(start):
 
 
 def test_a_request_in_flight_is_answered_after_sigterm(start):
-    body, content_type = multipart(band(6))
+    body, content_type = multipart(two_lines(6))
     with start() as server, closing(server.connect()) as connection:
         connection.putrequest("POST", "/predict")
         connection.putheader("Content-Type", content_type)
@@ -98,12 +98,13 @@ def is_refused(server) -> bool:
 
 def test_an_idle_connection_does_not_delay_the_end(tmp_path):
     hours = ("graceful_timeout = 3600", "keepalive = 3600")
-    with running(tmp_path, "-c", write_config(tmp_path, *hours), WEB_CONCURRENCY="1") as server:
-        files = server.open_files()
-        with server.open_socket():
-            server.wait_until(lambda: server.open_files() > files)
-            server.process.terminate()
-            assert server.process.wait(60) == 0
+    with (
+        running(tmp_path, "-c", write_config(tmp_path, *hours)) as server,
+        server.open_socket(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n") as idle,
+    ):
+        assert idle.recv(65536).startswith(b"HTTP/1.1 200 ")
+        server.process.terminate()
+        assert server.process.wait(60) == 0
 
 
 def test_a_worker_that_is_killed_loses_only_its_own_requests_and_is_replaced(start):

@@ -1,7 +1,7 @@
 """Models of a few kilobytes that tests of the server put in its way, and requests to it.
 
-write_model(path, "aaaaaaaaaaaa") reads bands: it answers the digit d for a 28x28 picture whose
-rows 4 + 2 d and 5 + 2 d are the lightest, so a test can tell which picture was asked about.
+write_model(path, "aaaaaaaaaaaa") reads two lines: it answers the digit d for a 28x28 picture whose
+rows 13 - d and 14 + d are the lightest, so a test can tell which picture was asked about.
 """
 
 import io
@@ -14,23 +14,23 @@ from PIL import Image
 
 
 def model_bytes(version: str | None, **changes) -> bytes:
-    """A model that reads bands; `changes` break one part of the agreed interface each.
+    """A model that reads two lines; `changes` break one part of the agreed interface each.
 
     With reverse=True it answers 9 - d instead of d.
     """
-    bands = np.zeros((28, 28, 10), np.float32)
+    lines = np.zeros((28, 28, 10), np.float32)
     for digit in range(10):
         answer = 9 - digit if changes.get("reverse") else digit
-        bands[4 + 2 * digit : 6 + 2 * digit, :, answer] = 1 / 255
+        lines[[13 - digit, 14 + digit], :, answer] = 1 / 255
     last = helper.make_node(changes.get("last", "Softmax"), ["logits"], ["probabilities"])
     graph = helper.make_graph(
         [
             helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
             helper.make_node("Reshape", ["float", "flat_shape"], ["flat"]),
-            helper.make_node("MatMul", ["flat", "bands"], ["logits"]),
+            helper.make_node("MatMul", ["flat", "lines"], ["logits"]),
             last,
         ],
-        "bands",
+        "lines",
         [
             helper.make_tensor_value_info(
                 "image", changes.get("type", TensorProto.UINT8), changes.get("shape", ["N", 28, 28])
@@ -38,7 +38,7 @@ def model_bytes(version: str | None, **changes) -> bytes:
         ],
         [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", 10])],
         [
-            numpy_helper.from_array(bands.reshape(784, 10), "bands"),
+            numpy_helper.from_array(lines.reshape(784, 10), "lines"),
             numpy_helper.from_array(np.array([-1, 784]), "flat_shape"),
         ],
     )
@@ -47,7 +47,7 @@ def model_bytes(version: str | None, **changes) -> bytes:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     if version:
         helper.set_model_props(
-            model, {"model_version": version, "dataset": changes.get("dataset", "bands")}
+            model, {"model_version": version, "dataset": changes.get("dataset", "lines")}
         )
     return model.SerializeToString()
 
@@ -60,10 +60,10 @@ def write_model(path: Path, version: str) -> Path:
     return path
 
 
-def band(digit: int) -> bytes:
-    """A PNG of the picture that stands for `digit`; it is MNIST-like, so it passes untouched."""
+def two_lines(digit: int) -> bytes:
+    """A PNG of the picture that stands for `digit`, in MNIST's form, so it passes unchanged."""
     picture = np.zeros((28, 28), np.uint8)
-    picture[4 + 2 * digit : 6 + 2 * digit, 4:24] = 255
+    picture[[13 - digit, 14 + digit], 4:24] = 255
     return encoded(Image.fromarray(picture))
 
 

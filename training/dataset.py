@@ -155,7 +155,7 @@ def download(raw: Path, archives: list[tuple[str, str]], bases: list[str]) -> No
     names = ", ".join(name for name, _ in archives)
     raise Failure(
         f"no mirror has MNIST: {problems}. Set MNIST_MIRROR to the base URL of a server that has "
-        f"{names}, or put them into {raw}",
+        f"{names}, or put them into {raw.parents[1]}",
         code,
     )
 

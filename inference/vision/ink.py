@@ -13,8 +13,8 @@ from vision.pieces import label_pieces
 
 # The longer side in pixels of the picture that is read; a larger one is reduced to it.
 WORK_SIDE = 256
-# Ink differs from its background by at least this many of 255 levels.
-MIN_CONTRAST = 20
+# Levels that differ by at most this look the same.
+VISIBLE = 10
 # The window of the background estimate as a share of the longer side; wider than any pen.
 BACKGROUND_WINDOW = 0.35
 # A printed line is at most this thick (a share of the longer side), and visible outside strokes on
@@ -52,14 +52,14 @@ def drawing(gray: np.ndarray, paper: int) -> Ink:
     """Return the ink on a plain background of the given level."""
     if paper - int(gray.min()) < int(gray.max()) - paper:
         gray, paper = 255 - gray, 255 - paper
-    drawn = gray < paper - MIN_CONTRAST // 2
+    drawn = gray < paper - VISIBLE
     rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
-    x, y = max(int(columns[0]) - 2, 0), max(int(rows[0]) - 2, 0)
-    box = gray[y : rows[-1] + 3, x : columns[-1] + 3]
+    box = gray[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     factor = -(-max(box.shape) // WORK_SIDE)
-    light = np.asarray(Image.fromarray(box).reduce(factor))
+    # So that nothing lies along the border: what is outside is paper.
+    light = with_margin(np.asarray(Image.fromarray(box).reduce(factor)), paper)
     darkness = np.maximum(paper - light.astype(np.int16), 0).astype(np.uint8)
-    return find_ink(darkness, light, x, y, factor)
+    return find_ink(darkness, light, columns[0] - factor, rows[0] - factor, factor)
 
 
 def darkening(light: np.ndarray) -> np.ndarray:

@@ -10,12 +10,6 @@ import numpy as np
 from PIL import Image
 
 SIDE, BOX = 28, 20
-# Strokes are thickened or thinned at this multiple of the final resolution.
-FINE = 4
-# Widths of strokes in pixels of the 20x20 box, as stroke_width measures them. In MNIST's training
-# images 1.5 is the 1st percentile, 2.5 the median and 3.0 the third quartile; thinning all above
-# it opens the loops of thick pens and costs nothing elsewhere.
-THINNEST, USUAL, THICKEST = 1.5, 2.5, 3.0
 
 
 def mnist_picture(gray: np.ndarray) -> np.ndarray | None:
@@ -41,39 +35,8 @@ def mnist_picture(gray: np.ndarray) -> np.ndarray | None:
 
 def to_mnist(cover: np.ndarray) -> np.ndarray:
     """Bring the ink of a digit, uint8 [h, w] with a margin of one pixel, to uint8 [28, 28]."""
-    fine = resize(cover, BOX * FINE / (max(cover.shape) - 2))
-    # Enlarging has blurred the outline: make it sharp again.
-    fine = np.clip(fine * np.int16(2) - 128, 0, 255).astype(np.uint8)
-    fine = usual_strokes(fine)
-    rows, columns = (np.flatnonzero((fine > 127).any(axis=axis)) for axis in (1, 0))
-    if len(rows):
-        fine = fine[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    return centre(resize(fine, BOX / max(fine.shape)))
-
-
-def usual_strokes(fine: np.ndarray) -> np.ndarray:
-    """Thicken or thin strokes that are far from MNIST's; uint8 [h, w] at FINE times the box."""
-    width = stroke_width(fine) / FINE
-    if THINNEST <= width <= THICKEST:
-        return fine
-    radius = (USUAL - width) / 2 if width < THINNEST else (width - THICKEST) / 2
-    # A filled shape would take thousands of steps.
-    reach = min(round(radius * FINE), 2 * FINE)
-    fine = np.pad(fine, reach + 1)
-    y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    extreme = np.maximum if width < THINNEST else np.minimum
-    result = fine
-    for shift in zip(*np.nonzero(x**2 + y**2 <= reach**2), strict=True):
-        result = extreme(result, np.roll(fine, np.array(shift) - reach, axis=(0, 1)))
-    return result
-
-
-def stroke_width(digit: np.ndarray) -> float:
-    """Return the mean width of the strokes of uint8 [h, w] in pixels: twice area over outline."""
-    padded = with_margin(digit).astype(np.int16)
-    across = abs(np.diff(padded, axis=0)).sum() + abs(np.diff(padded, axis=1)).sum()
-    # Steps along both axes add up to 4/pi times an outline's length, over all directions.
-    return 2 * padded.sum() / max(across * np.pi / 4, 1e-6)
+    digit = cover[1:-1, 1:-1]
+    return centre(resize(digit, BOX / max(digit.shape)))
 
 
 def centre(digit: np.ndarray) -> np.ndarray:

@@ -16,12 +16,11 @@ from vision.digits import (
     framed_pieces,
     inner_pieces,
     largest_piece,
-    split_touching,
     trust,
 )
 from vision.image import ImageError
 from vision.ink import (
-    MIN_CONTRAST,
+    VISIBLE,
     WORK_SIDE,
     Ink,
     darkening,
@@ -30,13 +29,12 @@ from vision.ink import (
     without_rulings,
 )
 from vision.mnist_form import mnist_picture, outermost, resize, to_mnist
+from vision.touching import split_touching
 
 # A reading is accepted above this confidence.
 SURE = 0.9
 # The longer side in pixels to which a picture of enlarged pixels is reduced.
 COARSE_SIDE = 12
-# The outermost pixels of a drawing on a plain background differ by at most this.
-PLAIN = 6
 EMPTY = "Nothing is drawn on this picture: draw a digit and send it again."
 
 Classify = Callable[[np.ndarray], np.ndarray]
@@ -53,7 +51,6 @@ class Reading(NamedTuple):
     probabilities: np.ndarray
     boxes: list[tuple[float, float, float, float]]
     more: bool = False
-    which: int = -1
     error: ImageError | None = None
 
     def scaled(self, across: float, down: float) -> "Reading":
@@ -70,27 +67,28 @@ def read(gray: np.ndarray, classify: Classify, several: bool = False) -> Reading
     form = mnist_picture(gray)
     if form is not None and not several:
         return Reading([form], classify(form[None]), [(0, 0, *gray.shape)])
-    if np.ptp(gray) < MIN_CONTRAST:
+    if np.ptp(gray) <= VISIBLE:
         raise ImageError("nothing_drawn", EMPTY)
     best, most = None, -np.inf
-    for which, (ink, choose) in enumerate(readings(gray)):
+    for ink, choose in readings(gray, several):
         digits = find_digits(ink, choose(ink), 0 if several else 0.2)
-        count = len(digits)
         if not digits:
             continue
+        more = len(digits) > 1 and not several
         if several:
             digits = split_touching(digits, lambda parts: classify(form_all(parts)).max(axis=1))
         else:
             digits = [max(digits, key=lambda digit: int(digit.cover.sum()))]
         images = form_all(digits)
         trusted = np.array([trust(ink, digit) for digit in digits])[:, None]
+        # What the gray picture does not support is ten equal probabilities.
         probabilities = classify(images) * trusted + (1 - trusted) / 10
         confidence = probabilities.max(axis=1)
-        score = (2 * confidence - 1).sum()
+        # Several digits: how many are more likely right than wrong, each by how far.
+        score = np.maximum(2 * confidence - 1, 0).sum() if several else confidence[0]
         if score > most:
             boxes = [digit.box for digit in digits]
-            best = Reading([*images], probabilities, boxes, count > len(digits), which=which)
-            most = score
+            best, most = Reading([*images], probabilities, boxes, more), score
         if confidence.min() > SURE:
             break
     if best is None:
@@ -98,14 +96,17 @@ def read(gray: np.ndarray, classify: Classify, several: bool = False) -> Reading
     return best
 
 
-def readings(gray: np.ndarray) -> Iterator[tuple[Ink, Callable[[Ink], np.ndarray]]]:
+def readings(gray: np.ndarray, several: bool) -> Iterator[tuple[Ink, Callable[[Ink], np.ndarray]]]:
     """Yield ink on uint8 [H, W] and which of its pieces belong to digits, the simplest first."""
     frame = outermost(gray)
-    if plain := np.ptp(frame) <= PLAIN:
-        ink = drawing(gray, int(frame.mean()))
+    paper = int(frame.mean())
+    contrast = max(paper - int(gray.min()), int(gray.max()) - paper)
+    if plain := np.ptp(frame) <= VISIBLE < contrast:
+        ink = drawing(gray, paper)
         yield ink, inner_pieces
         yield ink, framed_pieces
-        yield ink, largest_piece
+        if not several:
+            yield ink, largest_piece
     scale = max(1, max(gray.shape) / WORK_SIDE)
     light = resize(gray, 1 / scale)
     # Paper is what most of a picture shows, so ink is the other tail of its levels.
@@ -115,10 +116,12 @@ def readings(gray: np.ndarray) -> Iterator[tuple[Ink, Callable[[Ink], np.ndarray
     ink = find_ink(darkness, light, scale=scale)
     yield ink, inner_pieces
     yield ink, all_pieces
-    coarse = resize(light, COARSE_SIDE / max(light.shape))
-    yield find_ink(255 - coarse, coarse, scale=max(gray.shape) / COARSE_SIDE), all_pieces
+    if not several:
+        coarse = resize(light, COARSE_SIDE / max(light.shape))
+        yield find_ink(255 - coarse, coarse, scale=max(gray.shape) / COARSE_SIDE), all_pieces
     yield ink, framed_pieces
-    yield ink, largest_piece
+    if not several:
+        yield ink, largest_piece
     yield find_ink(without_rulings(darkness), light, scale=scale), inner_pieces
     yield find_ink(255 - light, light, scale=scale), all_pieces
     if not plain:  # The inside of a letter on a plain background is not ink.

@@ -9,14 +9,16 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "inference"), str(ROOT / "training")]
-from image import open_image  # noqa: E402
 from model import build_network, normalise  # noqa: E402
 from publish import published_metadata  # noqa: E402
-from reading import find_one_digit  # noqa: E402
+from vision.gray import decode  # noqa: E402
+from vision.image import open_image  # noqa: E402
+from vision.reading import read  # noqa: E402
 
 
 def load_predictor() -> Callable[[bytes], int]:
@@ -32,9 +34,11 @@ def load_predictor() -> Callable[[bytes], int]:
     network.eval()
 
     @torch.inference_mode()
+    def classify(images: np.ndarray) -> np.ndarray:
+        return network(normalise(torch.from_numpy(images))).softmax(dim=1).numpy()
+
     def predict(data: bytes) -> int:
-        (digit,) = find_one_digit(open_image(data)).digits
-        image = torch.from_numpy(digit.copy())[None]
-        return int(network(normalise(image)).argmax())
+        reading = read(decode(open_image(data)).gray, classify)
+        return int(reading.probabilities[0].argmax())
 
     return predict
