@@ -29,9 +29,7 @@ from torch import Tensor, nn
 
 TOLERANCE = 1e-4  # between PyTorch's and onnxruntime's probabilities
 PREVIOUS = "model.previous.onnx"
-# In held-out accuracy: about three standard errors of the difference between two models that read
-# 20 of the 5,000 images differently.
-CLEARLY_WORSE = 0.003
+CLEARLY_WORSE = 3  # standard errors of the difference between two models, see check_not_worse()
 CALIBRATION_SEED = 1_000_003  # of drawn images that no training with a small seed has seen
 
 
@@ -152,10 +150,12 @@ def restore_previous(folder: Path) -> str:
     return version
 
 
-def check_not_worse(model: Path, data: Dataset, accuracy: float) -> None:
-    """Raise Failure if `accuracy`, on the held-out images, is clearly below that of a model file.
+def check_not_worse(model: Path, data: Dataset, right: np.ndarray) -> None:
+    """Raise Failure if a network is clearly worse than a model file on the held-out images.
 
-    A file that does not exist, or cannot be run, does not count.
+    `right`, bool [N], says which of them the network reads correctly. Only the images that one of
+    the two alone reads count (McNemar 1947, "Note on the sampling error of the difference between
+    correlated proportions"). A file that does not exist, or cannot be run, is not compared.
     """
     if not published_metadata(model):
         return
@@ -163,12 +163,13 @@ def check_not_worse(model: Path, data: Dataset, accuracy: float) -> None:
         probabilities = classify(str(model), data.held_out.numpy())
     except Exception:  # onnxruntime's exceptions have no other common base.
         return
-    replaced = (probabilities.argmax(axis=1) == data.held_out_labels.numpy()).mean()
-    if accuracy < replaced - CLEARLY_WORSE:
+    before = probabilities.argmax(axis=1) == data.held_out_labels.numpy()
+    lost, gained = (before & ~right).sum(), (right & ~before).sum()
+    if lost - gained > CLEARLY_WORSE * np.sqrt(lost + gained):
         raise Failure(
-            f"the held-out accuracy {accuracy:.2%} is more than {CLEARLY_WORSE:.2%} below the "
-            f"{replaced:.2%} of the model that would be replaced: nothing published, the "
-            "checkpoint is kept; add --replace to publish it",
+            f"the held-out accuracy {right.mean():.2%} is clearly below the {before.mean():.2%} of "
+            "the model that would be replaced: nothing published, the checkpoint is kept; add "
+            "--replace to publish it",
             os.EX_SOFTWARE,
         )
 
@@ -221,7 +222,8 @@ def publish(
     # the tolerance.
     network = network.cpu()
     logits, labels = logits_of(network, data.held_out), data.held_out_labels
-    accuracy = (logits.argmax(dim=1) == labels).float().mean().item()
+    right = logits.argmax(dim=1) == labels
+    accuracy = right.float().mean().item()
     if accuracy < floor:
         raise Failure(
             f"the held-out accuracy {accuracy:.2%} is below --min-accuracy {floor:.2%}: "
@@ -229,7 +231,7 @@ def publish(
             os.EX_SOFTWARE,
         )
     if not replace:
-        check_not_worse(folder / "model.onnx", data, accuracy)
+        check_not_worse(folder / "model.onnx", data, right.numpy())
     temperature = calibrate(network, data.held_out, labels)
     probabilities, results = evaluate_on_test_images(network, temperature, data)
     facts = {**facts, "held_out_accuracy": round(accuracy, 5), **results}
