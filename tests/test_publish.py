@@ -1,7 +1,6 @@
 """From weights to the published files: export, verification, metadata, the order of writing."""
 
 import errno
-import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -18,7 +17,7 @@ from gunicorn_server import running_tiny
 from model import RECIPES, build_network, logits_of
 from process import Failure
 from small_training import small_data
-from soak import FIRST, SECOND
+from soak import FIRST, SECOND, client
 from tiny_model import model_bytes
 
 
@@ -195,23 +194,9 @@ def test_on_a_full_disk_the_same_model_is_served(network, tmp_path, monkeypatch,
 def test_going_back_and_forth_under_load_loses_no_request(tmp_path):
     (tmp_path / "model.onnx").write_bytes(model_bytes(FIRST))
     (tmp_path / "model.previous.onnx").write_bytes(model_bytes(SECOND, reverse=True))
-    picture = np.zeros((1, 28, 28), int)
-    picture[:, 10:12] = 255  # read as a 3 by the first model, and as a 6 by the second
-    image = {"name": "image", "shape": [1, 28, 28], "datatype": "UINT8", "data": picture.tolist()}
-    body = json.dumps({"inputs": [image]}).encode()
-
-    def ask_until(stopped):
-        found = []
-        while not stopped.is_set():
-            status, answer = server.ask("POST", "/v2/models/mnist/infer", body, "application/json")
-            found.append(
-                (status, answer["model_version"], int(np.argmax(answer["outputs"][0]["data"])))
-            )
-        return found
-
     with running_tiny(tmp_path, WEB_CONCURRENCY="2") as server, ThreadPoolExecutor(2) as pool:
         stopped = threading.Event()
-        asking = [pool.submit(ask_until, stopped) for _ in range(2)]
+        asking = [pool.submit(client, server, 10**6, stopped) for _ in range(2)]
         try:
             for _ in range(10):
                 served = publish.restore_previous(tmp_path)
@@ -219,8 +204,8 @@ def test_going_back_and_forth_under_load_loses_no_request(tmp_path):
                     assert server.process.poll() is None
         finally:
             stopped.set()
-        found = asking[0].result() + asking[1].result()
-    assert {*found} == {(200, FIRST, 3), (200, SECOND, 6)}
+        outcomes = asking[0].result() + asking[1].result()
+    assert set(outcomes) == {"ok"}
 
 
 @pytest.fixture
