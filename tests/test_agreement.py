@@ -318,6 +318,7 @@ def test_every_setting_that_docs_and_e2e_give_to_training_is_read_by_it(monkeypa
     given = set(re.findall(r'--from-literal[ =]"?([A-Z_]+)=', texts))
     given |= set(re.findall(r"set env --local .* ([A-Z_]+)=", texts))
     settings = {"DATASET": "synthetic", "EPOCHS": "3", "SEED": "7"}
+    settings |= {"PREVIOUS": "True", "REPLACE": "True"}
     mirror = {"MNIST_MIRROR": "http://127.0.0.1:1/"}
     assert given == {*settings, *mirror}
     for name, value in (settings | mirror).items():

@@ -1,5 +1,11 @@
 """From weights to the published files: export, verification, metadata, the order of writing."""
 
+import errno
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+
+import click
 import evaluate
 import numpy as np
 import onnxruntime
@@ -7,9 +13,12 @@ import publish
 import pytest
 import torch
 from conftest import ROOT, same
+from gunicorn_server import running_tiny
 from model import RECIPES, build_network, logits_of
 from process import Failure
 from small_training import small_data
+from soak import FIRST, SECOND, client
+from tiny_model import model_bytes
 
 
 @pytest.fixture(scope="module")
@@ -121,3 +130,120 @@ def test_a_network_that_is_sure_of_pictures_unlike_the_held_out_ones_gets_a_high
     network = SureOfThree()
     assert evaluate.fit_temperature(logits_of(network, images), labels) < 0.5
     assert publish.calibrate(network, images, labels) > 2
+
+
+def version_of(path):
+    return publish.published_metadata(path).get("model_version")
+
+
+def test_the_model_that_is_replaced_is_kept_and_can_be_served_again_back_and_forth(
+    network, tmp_path
+):
+    first, second = publish.Predictor(network, 1.0), publish.Predictor(network, 2.0)
+    versions = [publish.content_version(each) for each in (first, second)]
+    model, previous = tmp_path / "model.onnx", tmp_path / "model.previous.onnx"
+    publish.write(tmp_path, first, model_bytes(versions[0]))
+    assert not previous.exists()
+    publish.write(tmp_path, second, model_bytes(versions[1]))
+    for _ in range(2):
+        assert (version_of(model), version_of(previous)) == (versions[1], versions[0])
+        assert publish.restore_previous(tmp_path) == versions[0]
+        assert (version_of(model), version_of(previous)) == (versions[0], versions[1])
+        assert publish.restore_previous(tmp_path) == versions[1]
+    assert {path.name for path in tmp_path.glob("*.onnx")} == {model.name, previous.name}
+
+
+def test_a_model_published_again_does_not_take_the_place_of_the_previous_one(network, tmp_path):
+    predictor = publish.Predictor(network, 1.0)
+    content = model_bytes(publish.content_version(predictor))
+    (tmp_path / "model.onnx").write_bytes(model_bytes(FIRST))  # as left by an older train.py
+    publish.write(tmp_path, predictor, content)
+    publish.write(tmp_path, predictor, content)
+    assert version_of(tmp_path / "model.previous.onnx") == FIRST
+
+
+def test_without_a_previous_model_nothing_changes(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(model_bytes(FIRST))
+    with pytest.raises(click.UsageError, match="no model.previous.onnx in"):
+        publish.restore_previous(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        lambda folder, network: publish.write(folder, publish.Predictor(network, 1.0), b"new"),
+        lambda folder, _network: publish.restore_previous(folder),
+    ],
+    ids=["publish", "restore"],
+)
+def test_on_a_full_disk_the_same_model_is_served(network, tmp_path, monkeypatch, action):
+    contents = {"model.onnx": model_bytes(FIRST), "model.previous.onnx": model_bytes(SECOND)}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+
+    def full(path, content):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(publish, "write_atomically", full)
+    with pytest.raises(OSError, match="No space left"):
+        action(tmp_path, network)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == contents
+
+
+def test_going_back_and_forth_under_load_loses_no_request(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(model_bytes(FIRST))
+    (tmp_path / "model.previous.onnx").write_bytes(model_bytes(SECOND, reverse=True))
+    with running_tiny(tmp_path, WEB_CONCURRENCY="2") as server, ThreadPoolExecutor(2) as pool:
+        stopped = threading.Event()
+        asking = [pool.submit(client, server, 10**6, stopped) for _ in range(2)]
+        try:
+            for _ in range(10):
+                served = publish.restore_previous(tmp_path)
+                while server.ask("GET", "/readyz")[1]["model_version"] != served:
+                    assert server.process.poll() is None
+        finally:
+            stopped.set()
+        outcomes = asking[0].result() + asking[1].result()
+    assert set(outcomes) == {"ok"}
+
+
+@pytest.fixture
+def published_worse(network, tmp_path, monkeypatch):
+    """Publishes a network of accuracy 0.1 or so where one that reads everything is published."""
+    (tmp_path / "model.onnx").write_bytes(model_bytes(FIRST))
+    data = small_data()
+    labels = data.held_out_labels.numpy()
+    monkeypatch.setattr(publish, "classify", lambda model, images: np.eye(10)[labels])
+    monkeypatch.setattr(publish, "verify", lambda *arguments: None)
+    return lambda **options: publish.publish(network, data, tmp_path, 0.0, {}, **options)
+
+
+def test_a_model_clearly_worse_than_the_one_it_would_replace_is_refused(published_worse, tmp_path):
+    message = (
+        r"accuracy \d+\.\d+% is clearly below the 100\.00% of .*: nothing published.*--replace"
+    )
+    with pytest.raises(Failure, match=message) as raised:
+        published_worse()
+    assert raised.value.exit_code == 70
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+    published_worse(replace=True)
+    assert version_of(tmp_path / "model.previous.onnx") == FIRST
+
+
+def test_a_model_slightly_worse_replaces_the_other_and_one_that_cannot_be_run_does_not_count(
+    tmp_path, monkeypatch
+):
+    data, model = small_data(), tmp_path / "model.onnx"
+    labels = data.held_out_labels.numpy()
+    nothing_right = np.zeros(len(labels), bool)
+    publish.check_not_worse(model, data, nothing_right)
+    for content in (b"not a model", model_bytes(FIRST, shape=["N", 14, 56])):
+        model.write_bytes(content)
+        publish.check_not_worse(model, data, nothing_right)
+    model.write_bytes(model_bytes(FIRST))
+    monkeypatch.setattr(publish, "classify", lambda model, images: np.eye(10)[labels])
+    for mistakes, refused in ((9, False), (10, True)):
+        right = np.arange(len(labels)) >= mistakes
+        with pytest.raises(Failure) if refused else nullcontext():
+            publish.check_not_worse(model, data, right)

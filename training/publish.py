@@ -13,6 +13,7 @@ import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 
+import click
 import numpy as np
 import onnx
 import torch
@@ -23,10 +24,12 @@ from drawing.non_digits import draw_non_digits
 from evaluate import classify, expected_calibration_error, fit_temperature, onnxruntime
 from google.protobuf.message import DecodeError
 from model import logits_of, normalise
-from process import Failure, write_atomically
+from process import Failure, sync_folder, write_atomically
 from torch import Tensor, nn
 
 TOLERANCE = 1e-4  # between PyTorch's and onnxruntime's probabilities
+PREVIOUS = "model.previous.onnx"
+CLEARLY_WORSE = 3  # standard errors of the difference between two models, see check_not_worse()
 CALIBRATION_SEED = 1_000_003  # of drawn images that no training with a small seed has seen
 
 
@@ -115,8 +118,12 @@ def verify(model: bytes, expected: np.ndarray, images: np.ndarray) -> None:
 def write(folder: Path, predictor: Predictor, model: bytes) -> None:
     """Write mnist_cnn.pt, with the model's version, and then the model; raises OSError.
 
-    Servers read the model only. A crash in between leaves weights with a newer version.
+    Servers read the model only. A crash in between leaves weights with a newer version. A model of
+    another version that is replaced is kept as PREVIOUS.
     """
+    replaced = folder / "model.onnx"
+    if published_metadata(replaced).get("model_version") not in (None, content_version(predictor)):
+        write_atomically(folder / PREVIOUS, replaced.read_bytes())
     weights = io.BytesIO()
     content = {
         "model_version": content_version(predictor),
@@ -125,6 +132,46 @@ def write(folder: Path, predictor: Predictor, model: bytes) -> None:
     torch.save(content, weights)
     write_atomically(folder / "mnist_cnn.pt", weights.getvalue())
     write_atomically(folder / "model.onnx", model)
+
+
+def restore_previous(folder: Path) -> str:
+    """Exchange model.onnx and the model that it replaced; returns the version served from now on.
+
+    Servers notice it as they notice a new model. Raises UsageError if there is no previous model.
+    """
+    model, previous, parked = (folder / n for n in ("model.onnx", PREVIOUS, "model.parked.onnx"))
+    version = published_metadata(previous).get("model_version")
+    if version is None:
+        raise click.UsageError(f"there is no {PREVIOUS} in {folder}: no model has been replaced")
+    write_atomically(parked, model.read_bytes())
+    os.replace(previous, model)
+    os.replace(parked, previous)
+    sync_folder(folder)
+    return version
+
+
+def check_not_worse(model: Path, data: Dataset, right: np.ndarray) -> None:
+    """Raise Failure if a network is clearly worse than a model file on the held-out images.
+
+    `right`, bool [N], says which of them the network reads correctly. Only the images that one of
+    the two alone reads count (McNemar 1947, "Note on the sampling error of the difference between
+    correlated proportions"). A file that does not exist, or cannot be run, is not compared.
+    """
+    if not published_metadata(model):
+        return
+    try:
+        probabilities = classify(str(model), data.held_out.numpy())
+    except Exception:  # onnxruntime's exceptions have no other common base.
+        return
+    before = probabilities.argmax(axis=1) == data.held_out_labels.numpy()
+    lost, gained = (before & ~right).sum(), (right & ~before).sum()
+    if lost - gained > CLEARLY_WORSE * np.sqrt(lost + gained):
+        raise Failure(
+            f"the held-out accuracy {right.mean():.2%} is clearly below the {before.mean():.2%} of "
+            "the model that would be replaced: nothing published, the checkpoint is kept; add "
+            "--replace to publish it",
+            os.EX_SOFTWARE,
+        )
 
 
 def calibrate(network: nn.Module, images: Tensor, labels: Tensor) -> float:
@@ -157,25 +204,34 @@ def evaluate_on_test_images(
 
 
 def publish(
-    network: nn.Module, data: Dataset, folder: Path, floor: float, facts: dict[str, object]
+    network: nn.Module,
+    data: Dataset,
+    folder: Path,
+    floor: float,
+    facts: dict[str, object],
+    replace: bool = False,
 ) -> np.ndarray:
     """Calibrate, export, verify and publish mnist_cnn.pt and model.onnx in `folder`.
 
     The temperature and the decision to publish do not depend on the test images. Returns the
     probabilities float32 [N, 10] of the test images. Raises Failure if the held-out accuracy is
-    below `floor`, and OSError if a file cannot be written.
+    below `floor` or, without `replace`, clearly below that of the model in `folder`, and OSError if
+    a file cannot be written.
     """
     # On the CPU, like onnxruntime: convolutions on a GPU use TF32, whose rounding is larger than
     # the tolerance.
     network = network.cpu()
     logits, labels = logits_of(network, data.held_out), data.held_out_labels
-    accuracy = (logits.argmax(dim=1) == labels).float().mean().item()
+    right = logits.argmax(dim=1) == labels
+    accuracy = right.float().mean().item()
     if accuracy < floor:
         raise Failure(
             f"the held-out accuracy {accuracy:.2%} is below --min-accuracy {floor:.2%}: "
             "nothing published, the checkpoint is kept",
             os.EX_SOFTWARE,
         )
+    if not replace:
+        check_not_worse(folder / "model.onnx", data, right.numpy())
     temperature = calibrate(network, data.held_out, labels)
     probabilities, results = evaluate_on_test_images(network, temperature, data)
     facts = {**facts, "held_out_accuracy": round(accuracy, 5), **results}

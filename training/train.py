@@ -53,7 +53,7 @@ from model import (
     normalise,
 )
 from process import Failure
-from publish import publish, published_metadata
+from publish import publish, published_metadata, restore_previous
 from ranks import rank
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -236,7 +236,8 @@ def train_and_publish(
         facts = {"dataset": options.dataset, "recipe": chosen, "trained_on": where}
         if found:
             facts["corrections"] = corrections.judge(network, history, found, before)
-        probabilities = publish(network, data, folder, options.min_accuracy, facts)
+        floor = options.min_accuracy
+        probabilities = publish(network, data, folder, floor, facts, options.replace)
         path.unlink()
         plot_curves(history, folder / "curves.png")
         plot_results(data.test.numpy(), data.test_labels.numpy(), probabilities, folder)
@@ -270,7 +271,13 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
     type=click.FloatRange(0, 1),
     help=f"needed on the held-out images to publish; default {MIN_ACCURACY}",
 )
-@setting("--replace", is_flag=True, help="let synthetic digits replace an MNIST model")
+@setting(
+    "--replace",
+    is_flag=True,
+    help="publish even if the model is clearly worse than the one that it replaces, or if it was "
+    "trained on synthetic digits and that one on MNIST",
+)
+@setting("--previous", is_flag=True, help="do not train: serve the model replaced last again")
 @click.option("--dry-run", is_flag=True, help="train a few steps and keep nothing")
 def main(**values: object) -> None:
     """Train and publish; the exit code says what went wrong."""
@@ -289,6 +296,11 @@ def main(**values: object) -> None:
             stack.enter_context(process.locked_folder(options.output_dir))
         else:
             stack.enter_context(redirect_stdout(io.StringIO()))  # rank 0 speaks for all
+        if options.previous:
+            if rank() == 0:
+                version = restore_previous(options.output_dir)
+                print(f"{options.output_dir}/model.onnx is model {version} again")
+            return
         run(options, ranks.choose_device())
         print("dry run: nothing kept" if options.dry_run else f"published in {options.output_dir}")
 
