@@ -120,14 +120,15 @@ def readings(gray: np.ndarray, several: bool) -> Iterator[tuple[Ink, Callable[[I
         coarse = resize(light, COARSE_SIDE / max(light.shape))
         yield find_ink(255 - coarse, coarse, scale=max(gray.shape) / COARSE_SIDE), all_pieces
     yield ink, framed_pieces
+    dark = 255 - light
+    if not plain:  # The inside of a letter on a plain background is not ink.
+        yield find_ink(darkening(dark), dark, scale=scale), inner_pieces
     if not several:
         yield ink, largest_piece
     yield find_ink(without_rulings(darkness), light, scale=scale), inner_pieces
     yield find_ink(255 - light, light, scale=scale), all_pieces
-    if not plain:  # The inside of a letter on a plain background is not ink.
-        dark = 255 - light
+    if not plain:
         yield find_ink(light, dark, scale=scale), all_pieces
-        yield find_ink(darkening(dark), dark, scale=scale), inner_pieces
 
 
 def form_all(digits: list) -> np.ndarray:
