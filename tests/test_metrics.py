@@ -82,7 +82,8 @@ def test_all_metrics_are_counted_over_both_workers(server, tmp_path):
 
 def test_counts_outlive_a_worker_that_is_killed_and_leave_out_an_earlier_server(server, tmp_path):
     files = (tmp_path / "metrics").glob("*.db")
-    assert {int(re.search(r"_(\d+)\.db", path.name)[1]) for path in files} == {*server.workers()}
+    # A worker writes its file when it has started, which may be later than now.
+    assert {int(re.search(r"_(\d+)\.db", path.name)[1]) for path in files} <= {*server.workers()}
     predict(server, 4, 20)
     for pid in server.workers():
         os.kill(pid, signal.SIGKILL)
