@@ -84,7 +84,7 @@ def largest_piece(ink: Ink) -> np.ndarray:
 
 
 def framed_pieces(ink: Ink) -> np.ndarray:
-    """Return the indices of the pieces inside the box of the largest one."""
+    """Return the indices of the pieces inside the box of the longest one."""
     if not len(ink.boxes):
         return np.arange(0)
     frame = ink.boxes[np.argmax(piece_lengths(ink))]
@@ -121,8 +121,8 @@ def trust(ink: Ink, digit: Digit) -> float:
         # Cropped to its box: what was cut away was paper.
         light = np.pad(light[margin:-margin, margin:-margin], margin, constant_values=light.max())
     cover = np.pad(digit.cover[1:-1, 1:-1], margin)
-    ink, light = (resize(part, BOX / max(height, width)).astype(float) for part in (cover, light))
-    steps = np.concatenate([np.diff(ink, axis=axis).ravel() for axis in (0, 1)])
+    cover, light = (resize(part, BOX / max(height, width)).astype(float) for part in (cover, light))
+    steps = np.concatenate([np.diff(cover, axis=axis).ravel() for axis in (0, 1)])
     drops = -np.concatenate([np.diff(light, axis=axis).ravel() for axis in (0, 1)]) * np.sign(steps)
     flat = abs(steps) < STEP
     noise = np.sqrt((drops[flat] ** 2).mean()) if flat.any() else 1

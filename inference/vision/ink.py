@@ -1,6 +1,6 @@
 """From gray to ink: how dark each pixel is beside its background, and which pixels are connected.
 
-ink = drawing(gray, paper)      ink = whole_picture(light)      ink = uneven_light(light)
+ink = drawing(gray, paper)      ink = find_ink(darkening(light), light)
 """
 
 from typing import NamedTuple

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 from vision.digits import (
+    Digit,
     all_pieces,
     find_digits,
     framed_pieces,
@@ -64,8 +65,8 @@ def read(gray: np.ndarray, classify: Classify, several: bool = False) -> Reading
 
     classify returns the probabilities, float32 [N, 10], of images uint8 [N, 28, 28].
     """
-    form = mnist_picture(gray)
-    if form is not None and not several:
+    form = None if several else mnist_picture(gray)
+    if form is not None:
         return Reading([form], classify(form[None]), [(0, 0, *gray.shape)])
     if np.ptp(gray) <= VISIBLE:
         raise ImageError("nothing_drawn", EMPTY)
@@ -112,6 +113,7 @@ def readings(gray: np.ndarray, several: bool) -> Iterator[tuple[Ink, Callable[[I
     # Paper is what most of a picture shows, so ink is the other tail of its levels.
     if light.mean() > np.median(light):
         light = 255 - light
+    dark = 255 - light
     darkness = darkening(light)
     ink = find_ink(darkness, light, scale=scale)
     yield ink, inner_pieces
@@ -120,17 +122,16 @@ def readings(gray: np.ndarray, several: bool) -> Iterator[tuple[Ink, Callable[[I
         coarse = resize(light, COARSE_SIDE / max(light.shape))
         yield find_ink(255 - coarse, coarse, scale=max(gray.shape) / COARSE_SIDE), all_pieces
     yield ink, framed_pieces
-    dark = 255 - light
     if not plain:  # The inside of a letter on a plain background is not ink.
         yield find_ink(darkening(dark), dark, scale=scale), inner_pieces
     if not several:
         yield ink, largest_piece
     yield find_ink(without_rulings(darkness), light, scale=scale), inner_pieces
-    yield find_ink(255 - light, light, scale=scale), all_pieces
+    yield find_ink(dark, light, scale=scale), all_pieces
     if not plain:
         yield find_ink(light, dark, scale=scale), all_pieces
 
 
-def form_all(digits: list) -> np.ndarray:
+def form_all(digits: list[Digit]) -> np.ndarray:
     """Return digits in MNIST's form: uint8 [N, 28, 28]."""
     return np.stack([to_mnist(digit.cover) for digit in digits])
