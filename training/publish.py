@@ -121,15 +121,11 @@ def write(folder: Path, predictor: Predictor, model: bytes) -> None:
     Servers read the model only. A crash in between leaves weights with a newer version. A model of
     another version that is replaced is kept as PREVIOUS.
     """
-    replaced = folder / "model.onnx"
-    if published_metadata(replaced).get("model_version") not in (None, content_version(predictor)):
+    replaced, version = folder / "model.onnx", content_version(predictor)
+    if published_metadata(replaced).get("model_version") not in (None, version):
         write_atomically(folder / PREVIOUS, replaced.read_bytes())
     weights = io.BytesIO()
-    content = {
-        "model_version": content_version(predictor),
-        "network": predictor.network.state_dict(),
-    }
-    torch.save(content, weights)
+    torch.save({"model_version": version, "network": predictor.network.state_dict()}, weights)
     write_atomically(folder / "mnist_cnn.pt", weights.getvalue())
     write_atomically(folder / "model.onnx", model)
 
