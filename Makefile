@@ -21,11 +21,11 @@ evaluate: .venv/run
 	$(BIN)/python training/evaluate.py $(or $(MODEL),artifacts/model.onnx) $(FOLDER) --plots artifacts
 
 bench: .venv/test
-	$(if $(BENCH_PEERS),$(BIN)/pip install --quiet --requirement tests/peers/requirements.txt)
-	$(BIN)/python tests/bench.py
+	$(if $(BENCH_PEERS),$(BIN)/pip install --quiet --requirement bench/peers/requirements.txt)
+	$(BIN)/python bench/bench.py
 
 bench-reading: .venv/test
-	$(BIN)/python tests/bench_reading.py $(or $(MODEL),artifacts/model.onnx) --half report
+	$(BIN)/python bench/bench_reading.py $(or $(MODEL),artifacts/model.onnx) --half report
 
 fuzz: .venv/test
 	$(BIN)/python tests/fuzz.py --count 100000

@@ -2,10 +2,10 @@
 
     python docs/readings.py artifacts/model.onnx      (from the root of the repository)
 
-The digits are set in Debian's fonts (tests/font_files.py names the packages), so the page may be
-published. It has the first picture of each kind, and then, of COUNT pictures of each, the wrong
-answers with the highest confidence, at most OF_ONE_KIND of each. Without a digit, every sure answer
-is wrong. The pictures are of the half on which decisions were made.
+The digits are set in Debian's fonts (the packages are in tests/gallery/font_files.py), so the page
+may be published. It has the first picture of each kind, and then, of COUNT pictures of each, the
+wrong answers with the highest confidence, at most OF_ONE_KIND of each. Without a digit, every sure
+answer is wrong. The pictures are of the half on which decisions were made.
 """
 
 import base64
@@ -24,15 +24,12 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / folder) for folder in ("inference", "training", "tests")]
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime would send telemetry.
 
-import scenes_found  # noqa: E402
-import scenes_plain  # noqa: E402
-import scenes_things  # noqa: E402
-import sources  # noqa: E402
-from app import create_app  # noqa: E402
-from flask.testing import FlaskClient  # noqa: E402
-from PIL import Image, ImageDraw, ImageFont  # noqa: E402
-from scenes_empty import EMPTY, LETTERS  # noqa: E402
-from vision.reading import SURE  # noqa: E402
+from app import create_app
+from flask.testing import FlaskClient
+from gallery import scenes_found, scenes_plain, scenes_things, sources
+from gallery.scenes_empty import EMPTY, LETTERS
+from PIL import Image, ImageDraw, ImageFont
+from vision.reading import SURE
 
 OUTPUT = Path(__file__).with_name("img") / "readings.png"
 HALF = "decide"

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from pen import PHONE, chromium, draw, expect_answer  # noqa: E402
+from pen import PHONE, chromium, draw, expect_answer
 
 FOLDER = Path(__file__).with_name("img")
 SAMPLE = Path("samples/digits/7.png")

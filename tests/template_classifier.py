@@ -10,8 +10,8 @@ from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
+from gallery.sources import Glyph, set_in_font
 from PIL import Image, ImageFilter
-from sources import Glyph, set_in_font
 from vision.mnist_form import to_mnist
 
 FONT = Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"

@@ -8,13 +8,11 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-import scenes_found
-import scenes_plain
-import scenes_things
-from handwriting import encode, paint
-from scenes import CONDITIONS
-from scenes_empty import EMPTY
-from sources import Glyph
+from gallery import scenes_found, scenes_plain, scenes_things
+from gallery.handwriting import encode, paint
+from gallery.scenes import CONDITIONS
+from gallery.scenes_empty import EMPTY
+from gallery.sources import Glyph
 from template_classifier import classify, glyphs
 from vision import reading
 from vision.digits import all_pieces

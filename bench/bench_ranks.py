@@ -1,6 +1,6 @@
 """Measures training with one rank against two ranks, each with one thread, in alternating rounds.
 
-    python tests/bench_ranks.py --rounds 5 --seconds 4
+    python bench/bench_ranks.py --rounds 5 --seconds 4
 
 Prints images per second, the bytes of the gradients, and the time to average them between the
 ranks. The images are random, because only the speed matters.
@@ -16,14 +16,15 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "training"))
-import ranks  # noqa: E402
-import torch  # noqa: E402
-import torch.distributed as dist  # noqa: E402
-from model import RECIPES, build  # noqa: E402
-from ports import free_port  # noqa: E402
-from tables import middle, table  # noqa: E402
-from train import Batch, take_step  # noqa: E402
+sys.path[:0] = [str(ROOT / folder) for folder in ("training", "tests")]
+
+import ranks
+import torch
+import torch.distributed as dist
+from model import RECIPES, build
+from ports import free_port
+from tables import middle, table
+from train import Batch, take_step
 
 
 def measure(seconds: float) -> dict[str, float]:

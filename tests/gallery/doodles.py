@@ -6,8 +6,8 @@ doodles("decide") returns them as glyphs of sources.py; the two halves have diff
 from functools import partial
 
 import numpy as np
+from gallery.sources import Glyph, crop
 from PIL import Image, ImageDraw
-from sources import Glyph, crop
 
 CIRCLE = [(50 + 50 * np.cos(angle), 50 + 50 * np.sin(angle)) for angle in np.linspace(0, 6.4, 33)]
 EYES = [[(32, 35), (34, 37)], [(66, 35), (68, 37)]]

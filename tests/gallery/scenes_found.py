@@ -4,11 +4,11 @@ SCENES["sudoku cell"](glyph, rng) returns the bytes of an upload; glyph is one o
 """
 
 import numpy as np
-from handwriting import encode, paint
-from papers import light, noise, texture
+from gallery.handwriting import encode, paint
+from gallery.papers import light, noise, texture
+from gallery.scenes_plain import around, blurred, inside
+from gallery.sources import Glyph
 from PIL import ExifTags, Image, ImageDraw
-from scenes_plain import around, blurred, inside
-from sources import Glyph
 
 PENS = ((25, 25, 30), (30, 50, 150), (190, 30, 40), (20, 110, 60), (70, 70, 75))
 

@@ -4,12 +4,12 @@ SCENES["meter wheel"](glyph, rng) returns the bytes of an upload; glyph is one o
 """
 
 import numpy as np
-from handwriting import encode, paint
-from papers import noise, texture
+from gallery.handwriting import encode, paint
+from gallery.papers import noise, texture
+from gallery.scenes_found import jpeg, page
+from gallery.scenes_plain import around, blurred, inside, two_colours
+from gallery.sources import Glyph, resized
 from PIL import Image, ImageFilter
-from scenes_found import jpeg, page
-from scenes_plain import around, blurred, inside, two_colours
-from sources import Glyph, resized
 
 
 def meter_wheel(glyph: Glyph, rng: np.random.Generator) -> bytes:

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "inference"), str(ROOT / "training")]
-from model import build_network, normalise  # noqa: E402
-from publish import published_metadata  # noqa: E402
-from vision.gray import decode  # noqa: E402
-from vision.image import open_image  # noqa: E402
-from vision.reading import read  # noqa: E402
+sys.path[:0] = [str(ROOT / folder) for folder in ("inference", "training", "tests")]
+from model import build_network, normalise
+from publish import published_metadata
+from vision.gray import decode
+from vision.image import open_image
+from vision.reading import read
 
 
 def load_predictor() -> Callable[[bytes], int]:

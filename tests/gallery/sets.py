@@ -11,13 +11,10 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 
 import numpy as np
-import scenes_found
-import scenes_plain
-import scenes_things
-import sources
-from doodles import doodles
-from scenes_empty import EMPTY, LETTERS
-from sources import Glyph
+from gallery import scenes_found, scenes_plain, scenes_things, sources
+from gallery.doodles import doodles
+from gallery.scenes_empty import EMPTY, LETTERS
+from gallery.sources import Glyph
 
 HALVES = ("decide", "report")
 Source = Callable[[str], list[Glyph]]

@@ -7,10 +7,10 @@ A picture that nobody could read is None: a bare bar that is cropped to its box 
 import io
 
 import numpy as np
-from handwriting import encode, paint
-from papers import light, texture
+from gallery.handwriting import encode, paint
+from gallery.papers import light, texture
+from gallery.sources import Glyph, crop, resized
 from PIL import Image, ImageFilter
-from sources import Glyph, crop, resized
 
 RESIZES = (Image.Resampling.NEAREST, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)
 CROPS = {  # by name: the level above which ink counts, and pixels added on each side

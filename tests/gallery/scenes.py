@@ -8,8 +8,8 @@ outlines on a page of 280x280.
 from collections.abc import Callable
 
 import numpy as np
-from handwriting import PAGE, encode, paint, pen, place
-from papers import hard_shadow, light, ruled, texture, tilted_rulings
+from gallery.handwriting import PAGE, encode, paint, pen, place
+from gallery.papers import hard_shadow, light, ruled, texture, tilted_rulings
 from PIL import Image, ImageFilter
 
 Condition = Callable[[np.ndarray, np.random.Generator], bytes]

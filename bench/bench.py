@@ -1,7 +1,7 @@
 """Measures training, serving, doubt, and accuracy under many conditions: Markdown tables.
 
-    python tests/bench.py --seeds 5 --data-dir data/mnist
-    python tests/bench.py --skip-training --model artifacts/model.onnx
+    python bench/bench.py --seeds 5 --data-dir data/mnist
+    python bench/bench.py --skip-training --model artifacts/model.onnx
 
 Real MNIST where DATA_DIR has it or MNIST_MIRROR is set, else synthetic digits: the tables
 say which. EPOCHS, OMP_NUM_THREADS and WEB_CONCURRENCY have their usual meaning. Without --model,
@@ -22,17 +22,19 @@ from typing import NamedTuple
 
 import numpy as np
 import onnx
-from bench_health import print_health_checks
-from bench_serving import print_tables
-from tables import middle, table
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "inference"), str(ROOT / "training")]
+sys.path[:0] = [str(ROOT / folder) for folder in ("inference", "training", "tests")]
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-import onnxruntime  # noqa: E402
-from conditions import accuracy, classifier, load_digits  # noqa: E402
-from dataset import mnist  # noqa: E402
-from drawing.non_digits import draw_unseen_kinds  # noqa: E402
+
+import onnxruntime
+from bench_health import print_health_checks
+from bench_serving import print_tables
+from conditions import accuracy, classifier
+from dataset import mnist
+from drawing.non_digits import draw_unseen_kinds
+from gallery.sources import load_digits
+from tables import middle, table
 
 
 class Run(NamedTuple):
@@ -118,7 +120,7 @@ def doubt_table(model: Path) -> str:
 
 def print_conditions(model: Path, data_dir: Path, count: int) -> None:
     """The table of conditions.py, which prints a row as soon as it has it."""
-    command = [sys.executable, ROOT / "tests" / "conditions.py", model, data_dir]
+    command = [sys.executable, ROOT / "bench" / "conditions.py", model, data_dir]
     code = subprocess.run([*command, "--count", str(count)]).returncode
     if code:
         sys.exit(code)

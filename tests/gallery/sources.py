@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from conditions import load_digits
-from font_files import DEBIAN_PACKAGES, HANDWRITTEN, PRINTED, SEGMENTS
+from gallery.font_files import DEBIAN_PACKAGES, HANDWRITTEN, PRINTED, SEGMENTS
 from PIL import Image, ImageDraw, ImageFont
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,6 +67,24 @@ def handwriting_fonts(half: str) -> list[Glyph]:
         for image, (font, label) in zip(images, names, strict=True)
         if font in own
     ]
+
+
+def load_digits(
+    folder: Path, count: int, split: str = "test"
+) -> tuple[str, np.ndarray, np.ndarray]:
+    """MNIST's images, evenly spread over the split; synthetic digits if there are none."""
+    if not any(folder.rglob("t10k-images*")):
+        from drawing.synthetic import draw_digits
+
+        return ("synthetic digits", *draw_digits(count, seed=99 + (split == "tune")))
+    from dataset import mnist
+
+    *train, images, labels = (part.numpy() for part in mnist(folder))
+    if split == "tune":
+        images, labels = (part[-5000:] for part in train)
+    chosen = np.linspace(0, len(labels) - 1, min(count, len(labels))).astype(int)
+    kind = "test" if split == "test" else "training"
+    return f"MNIST {kind} images", images[chosen], labels[chosen]
 
 
 def mnist_digits(half: str, count: int = 1000) -> list[Glyph]:

@@ -4,7 +4,7 @@ paint(cover, 40, ruled(rng, columns=True)) * light(rng, (PAGE, PAGE), darkest=0.
 """
 
 import numpy as np
-from handwriting import PAGE, encode, paint
+from gallery.handwriting import PAGE, encode, paint
 from PIL import Image
 
 

@@ -1,7 +1,7 @@
-"""How pictures of other origin are read: a Markdown table of the sets of picture_sets.py.
+"""How pictures of other origin are read: a Markdown table of the sets of gallery/sets.py.
 
-    python tests/bench_reading.py artifacts/model.onnx --half decide
-    python tests/bench_reading.py MODEL --half report --set "print, cut out" --pictures /tmp/wrong
+    python bench/bench_reading.py artifacts/model.onnx --half decide
+    python bench/bench_reading.py MODEL --half report --set "print, cut out" --pictures /tmp/wrong
 
 The pictures go through POST /predict?details=1 of the app. "Sure" is a confidence over 90 %. CPU
 time is that of the whole process per picture, without drawing it. sources.py says where the fonts,
@@ -18,14 +18,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "inference"), str(ROOT / "training")]
+sys.path[:0] = [str(ROOT / folder) for folder in ("inference", "training", "tests")]
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime would send telemetry.
 
-from app import create_app  # noqa: E402
-from picture_sets import DIGIT_SETS, EMPTY_SETS, HALVES, NAMES, pictures  # noqa: E402
-from sources import MissingSource  # noqa: E402
-from tables import table  # noqa: E402
-from tiny_model import multipart  # noqa: E402
+from app import create_app
+from gallery.sets import DIGIT_SETS, EMPTY_SETS, HALVES, NAMES, pictures
+from gallery.sources import MissingSource
+from tables import table
+from tiny_model import multipart
 
 SURE = 0.9
 BATCH = 8  # a request holds at most 4 MiB

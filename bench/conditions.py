@@ -1,6 +1,6 @@
 """The table of conditions: how often a digit is read correctly after what people do to a picture.
 
-Run:  python tests/conditions.py MODEL [DATA_DIR] [--count 1000] [--only NAME ...] [--split test]
+Run:  python bench/conditions.py MODEL [DATA_DIR] [--count 1000] [--only NAME ...] [--split test]
 MODEL is a model.onnx; DATA_DIR holds MNIST (default data/mnist); without them, synthetic
 digits are used, and the table says so. Limits and constants of the server are chosen on --split
 tune, the last 5,000 training images.
@@ -16,17 +16,17 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-if __name__ == "__main__":
-    sys.path[:0] = [str(ROOT / "inference"), str(ROOT / "training")]
+sys.path[:0] = [str(ROOT / folder) for folder in ("inference", "training", "tests")]
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime would send telemetry.
 
-import onnxruntime  # noqa: E402
-from handwriting import touching_pair  # noqa: E402
-from papers import shadowed_page  # noqa: E402
-from scenes import CONDITIONS  # noqa: E402
-from vision.gray import decode  # noqa: E402
-from vision.image import ImageError, open_image  # noqa: E402
-from vision.reading import SURE, Classify, read  # noqa: E402
+import onnxruntime
+from gallery.handwriting import touching_pair
+from gallery.papers import shadowed_page
+from gallery.scenes import CONDITIONS
+from gallery.sources import load_digits
+from vision.gray import decode
+from vision.image import ImageError, open_image
+from vision.reading import SURE, Classify, read
 
 PAIRS, PAGES = 150, 30
 
@@ -72,24 +72,6 @@ def pages_read(classify: Classify, seed: int = 0) -> int:
     """How many of PAGES empty pages with a hard shadow are read with a high confidence."""
     rng = np.random.default_rng(seed)
     return sum(answer(classify, shadowed_page(rng))[1] > SURE for _ in range(PAGES))
-
-
-def load_digits(
-    folder: Path, count: int, split: str = "test"
-) -> tuple[str, np.ndarray, np.ndarray]:
-    """MNIST's images, evenly spread over the split; synthetic digits if there are none."""
-    if not any(folder.rglob("t10k-images*")):
-        from drawing.synthetic import draw_digits
-
-        return ("synthetic digits", *draw_digits(count, seed=99 + (split == "tune")))
-    from dataset import mnist
-
-    *train, images, labels = (part.numpy() for part in mnist(folder))
-    if split == "tune":
-        images, labels = (part[-5000:] for part in train)
-    chosen = np.linspace(0, len(labels) - 1, min(count, len(labels))).astype(int)
-    kind = "test" if split == "test" else "training"
-    return f"MNIST {kind} images", images[chosen], labels[chosen]
 
 
 def main() -> None:

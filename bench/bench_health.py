@@ -1,11 +1,12 @@
 """Measures how long health checks take while a worker computes something heavy.
 
-python tests/bench_health.py      (part of `make bench`)
+python bench/bench_health.py      (part of `make bench`)
 
 One worker, and four clients that send the same heavy request. Kubernetes ends a container whose
 probe does not answer within a second three times in a row.
 """
 
+import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,9 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
 from bench_uploads import photo
 from gunicorn_server import Server, running_tiny
 from inference_requests import binary_inference, json_inference

@@ -1,6 +1,6 @@
 """Measures POST /predict next to a bare Flask route that only receives the same upload.
 
-python tests/bench_serving.py [MODEL]      (part of `make bench`)
+python bench/bench_serving.py [MODEL]      (part of `make bench`)
 
 All servers run at the same time and are asked in turn, so that other work on the machine affects
 them alike. The clients are coroutines of this process with one open connection each: a light load
@@ -23,19 +23,23 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests"))
+
 from bench_uploads import UPLOADS
 from gunicorn_server import Server, running
 from ports import free_port
 from tables import middle, table
 from tiny_model import multipart
 
-TESTS = Path(__file__).resolve().parent
+BENCH = ROOT / "bench"
 BARE = "bare Flask route"
 # gunicorn's arguments.
-SERVERS = {BARE: ("--pythonpath", TESTS, "bare_app:app"), "POST /predict": ()}
+SERVERS = {BARE: ("--pythonpath", BENCH, "bare_app:app"), "POST /predict": ()}
 PEERS = {
-    "FastAPI, eager PyTorch": TESTS / "peers" / "fastapi_server.py",
-    "LitServe, eager PyTorch": TESTS / "peers" / "litserve_server.py",
+    "FastAPI, eager PyTorch": BENCH / "peers" / "fastapi_server.py",
+    "LitServe, eager PyTorch": BENCH / "peers" / "litserve_server.py",
 }
 STARTS = 3
 CLIENTS = 8
