@@ -446,6 +446,13 @@ def test_the_kustomization_for_any_cluster_replaces_both_images():
 
 
 @pytest.mark.parametrize("image", CONTEXTS)
+def test_docker_sends_exactly_what_the_dockerfile_copies(image):
+    copied = re.findall(r"^COPY (.*) \S+$", dockerfile(image), re.M)
+    ignored = (ROOT / CONTEXTS[image] / ".dockerignore").read_text()
+    assert sorted(re.findall(r"^!(\S+)$", ignored, re.M)) == sorted(" ".join(copied).split())
+
+
+@pytest.mark.parametrize("image", CONTEXTS)
 def test_a_dockerfile_names_no_architecture(image):
     assert re.findall(r"amd64|x86|arm64|aarch64|--platform", dockerfile(image)) == []
 
