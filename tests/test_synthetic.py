@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from drawing import added_digits, misreadings, non_digits, printed, strokes, synthetic
+from drawing import added_digits, non_digits, printed, strokes, synthetic
 
 
 @pytest.fixture(scope="module")
@@ -202,17 +202,3 @@ def test_every_printed_sign_is_in_its_fonts():
         for font in map(printed.load_font, fonts):
             missing = bytes(font.getmask("\uffff"))
             assert not [sign for sign in signs if bytes(font.getmask(sign)) == missing], font.path
-
-
-@pytest.mark.parametrize("local", [False, True])
-def test_a_digit_on_a_page_is_read_in_the_right_polarity_only(digits, local):
-    images = digits[0][:200]
-    pages = misreadings.put_on_page(images, np.random.default_rng(0))
-    assert likeness(images, misreadings.read(pages, local)) > 0.85
-    assert likeness(images, misreadings.read(1 - pages, local)) < 0.65
-
-
-def test_pairs_of_digits_fill_the_box_from_side_to_side():
-    pairs = misreadings.draw_pairs(200, np.random.default_rng(0)) > 127
-    widths, heights = pairs.any(axis=1).sum(axis=1), pairs.any(axis=2).sum(axis=1)
-    assert (widths > heights).mean() > 0.8
