@@ -161,6 +161,15 @@ drain_the_node_and_pick_up_the_jobs_model() {
   note "$old was replaced by $(served_version) without a restart: $(load 3)"
 }
 
+serve_the_previous_model() { # docs/operations.md, Back to the previous model
+  local new
+  new=$(served_version)
+  kubectl set env --local -f manifests/job/train-job.yaml PREVIOUS=true --output yaml | kubectl replace --force -f - >/dev/null
+  kubectl wait --for condition=Complete job/mnist-train-job --timeout 2m >/dev/null
+  wait_for 60 "the servers have another model than $new" only_new_version "$new"
+  note "$(kubectl logs job/mnist-train-job | tail -n 1)"
+}
+
 fail_immediately() {
   kubectl delete job mnist-train-job >/dev/null
   kubectl set env --local -f manifests/job/train-job.yaml EPOCHS=none --output yaml | kubectl apply -f - >/dev/null
@@ -186,6 +195,7 @@ step "Prometheus, alerts and dashboard, and who may connect to the metrics port"
 step "autoscaling under load"; autoscale
 step "a rolling restart and a deleted Pod under load"; restart_and_delete_without_loss
 step "a drained node, and a second model from a Job"; drain_the_node_and_pick_up_the_jobs_model
+step "the previous model again"; serve_the_previous_model
 step "a Job with an invalid setting"; fail_immediately
 step "training with two ranks on two nodes"; tests/e2e-distributed.sh "$address"
 step "the Cilium agent that announces the address stops"; fail_over_when_the_agent_stops
