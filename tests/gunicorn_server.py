@@ -29,6 +29,11 @@ TELEMETRY_VARIABLES = ("CI", "GITHUB_ACTIONS", "TF_BUILD", "BUILD_BUILDID", "ORT
 # The image's settings of the C library's memory allocator.
 MALLOC = dict(re.findall(r"(MALLOC_\w+)=(\d+)", (CONFIG.parent / "Dockerfile").read_text()))
 START_SECONDS, STOP_SECONDS = 60, 60
+# The head of a request whose body is still to come.
+BODY_HEAD = (
+    b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
+    b"Content-Length: 100000\r\n\r\n"
+)
 
 
 class Server(NamedTuple):

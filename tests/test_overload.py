@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from gunicorn_server import Server, running_tiny
+from gunicorn_server import BODY_HEAD, Server, running_tiny
 from inference_requests import binary_inference, json_inference
 from PIL import Image
 from tiny_model import encoded, multipart
@@ -22,10 +22,6 @@ from tiny_model import encoded, multipart
 INFER = "/v2/models/mnist/infer"
 JSON = {"Content-Type": "application/json"}
 JPEG = {"Content-Type": "image/jpeg"}
-BODY_HEAD = (
-    b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
-    b"Content-Length: 100000\r\n\r\n"
-)
 # As many computations may run or wait in a worker; see inference/background.py.
 PLACES = 16
 # As long as there is a file `closed-NAME`, the computation NAME makes a file `reached-NAME` and
@@ -165,7 +161,6 @@ def photo() -> bytes:
 
 HEAVY = {
     "picture": ("load", lambda: ("/predict", photo(), JPEG)),
-    "several digits": ("load", lambda: ("/predict?segment=1", photo(), JPEG)),
     "JSON": ("loads", lambda: ("/predict", b'{"images": "' + bytes(100_000) + b'"}', JSON)),
     "inference in JSON": ("loads", lambda: (INFER, json_inference(100), JSON)),
     "inference in binary": ("run", lambda: (INFER, *binary_inference(100, True))),
