@@ -1,4 +1,4 @@
-"""Reads the Kubernetes files of the project; shared by test_manifests.py and test_agreement.py."""
+"""Reads the Kubernetes files of the project, for test_manifests.py and test_agreement.py."""
 
 import copy
 import re
@@ -16,6 +16,25 @@ KUBERNETES = re.search(r"kindest/node:v(\d+\.\d+)\.\d+", KIND["nodes"][0]["image
 def documents(path):
     """Return the resources in a YAML file as a list of dicts."""
     return list(yaml.safe_load_all(path.read_text()))
+
+
+def fields(value, path=""):
+    """Yield the path and the value of each field; the items of lists have names or numbers."""
+    if isinstance(value, list):
+        names = [
+            item.get("name", i) if isinstance(item, dict) else i for i, item in enumerate(value)
+        ]
+        value = {f"[{name}]": item for name, item in zip(names, value, strict=True)}
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from fields(item, f"{path}.{key}")
+    else:
+        yield path, value
+
+
+def differing(one, other):
+    """Return the paths at which two resources differ."""
+    return {path for path, _ in {*fields(one)} ^ {*fields(other)}}
 
 
 def merged(patch, base):

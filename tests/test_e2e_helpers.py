@@ -2,58 +2,41 @@
 
 import http.server
 import json
-import subprocess
 import sys
 import threading
 
 import pytest
-from manifest_files import ROOT
+from conftest import run_program
+
+STUBS = 'for c in docker kind curl make; do eval "$c() { :; }"; export -f $c; done'
 
 
 def run(tmp_path, script):
     """Run bash commands after the helpers and return the result; kubectl prints $tmp/kubectl."""
     settings = f"tmp={tmp_path} worker=other-worker namespace=mnist address=172.18.255.201"
     stub = 'kubectl() { cat "$tmp/kubectl"; }; export tmp; export -f kubectl'
-    return subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", f"{settings}\n. tests/e2e-helpers.sh\n{stub}\n{script}"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-STUBS = 'for c in docker kind curl make; do eval "$c() { :; }"; export -f $c; done'
+    commands = f"{settings}\n. tests/e2e-helpers.sh\n{stub}\n{script}"
+    return run_program("bash", "-euo", "pipefail", "-c", commands)
 
 
 @pytest.mark.parametrize(
-    "check",
+    ("check", "passes"),
     [
-        "contains ready false",
-        "contains ready bash -c 'echo ready; exit 1'",
-        "contains ready echo unrelated",
-        "fails_with refused true",
-        "fails_with refused bash -c 'echo timeout; exit 1'",
-        "prints_nothing echo something",
-        "prints_nothing false",
-        "wait_for 1 'it is true' false",
+        ("contains ready echo ready", True),
+        ("contains ready bash -c 'echo ready; exit 1'", False),
+        ("contains ready echo unrelated", False),
+        ("fails_with refused bash -c 'echo refused; exit 1'", True),
+        ("fails_with refused echo refused", False),
+        ("fails_with refused bash -c 'echo timeout; exit 1'", False),
+        ("prints_nothing true", True),
+        ("prints_nothing echo something", False),
+        ("prints_nothing false", False),
+        ("wait_for 1 'it is true' true", True),
+        ("wait_for 1 'it is true' false", False),
     ],
 )
-def test_a_check_fails_when_the_text_is_missing_and_when_the_command_fails(tmp_path, check):
-    assert run(tmp_path, check).returncode != 0
-
-
-@pytest.mark.parametrize(
-    "check",
-    [
-        "contains ready echo ready",
-        "fails_with refused bash -c 'echo refused; exit 1'",
-        "prints_nothing true",
-        "wait_for 1 'it is true' true",
-    ],
-)
-def test_a_check_passes_otherwise(tmp_path, check):
-    assert run(tmp_path, check).returncode == 0
+def test_a_check_fails_when_the_text_is_missing_and_when_the_command_fails(tmp_path, check, passes):
+    assert (run(tmp_path, check).returncode == 0) == passes
 
 
 @pytest.mark.parametrize(
@@ -116,13 +99,7 @@ def test_the_load_counts_wrong_answers():
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), ConstantAnswer) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"
-        result = subprocess.run(
-            [sys.executable, "tests/load.py", url, "0.5"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        result = run_program(sys.executable, "tests/load.py", url, "0.5")
         server.shutdown()
     assert result.returncode == 1
     counts = json.loads(result.stdout)
