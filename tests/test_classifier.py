@@ -15,8 +15,8 @@ from classifier import Classifier
 from conftest import ROOT
 from gunicorn_server import running, running_tiny
 from onnx import TensorProto
-from soak import FIRST, SECOND, publish, replace_under_load
-from tiny_model import assert_error, model_bytes, multipart, post, two_lines, write_model
+from soak import FIRST, SECOND, replace_under_load
+from tiny_model import assert_error, model_bytes, multipart, post, publish, two_lines, write_model
 
 MISSING = "no model at .*model.onnx.*Train one"
 

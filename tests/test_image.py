@@ -6,7 +6,7 @@ import struct
 
 import numpy as np
 import pytest
-from fuzz import MODES
+from fuzz import MODES, fuzz
 from PIL import Image
 from tiny_model import encoded
 from vision import image
@@ -152,6 +152,12 @@ def test_another_type_of_file_is_refused_with_what_to_do(data, advice):
     error = refused(data)
     assert error.reason == "unknown_format"
     assert re.search(advice, str(error))
+
+
+def test_1000_damaged_pictures_cause_no_server_error(model_path):
+    statuses, _, failures = fuzz(model_path, 1000)  # make fuzz sends a hundred times as much.
+    assert not failures
+    assert {200, 415, 422} <= set(statuses) <= {200, 400, 413, 415, 422}
 
 
 def test_the_limit_in_the_message_is_not_rounded_up():

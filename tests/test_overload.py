@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, closing, contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -47,30 +46,25 @@ def post_worker_init(worker):
 """
 
 
-class Gated(NamedTuple):
-    """A server with GATES, and the folder of their files."""
-
-    server: Server
-    folder: Path
-
-    @contextmanager
-    def closed(self, name: str) -> Iterator[Path]:
-        """Close a gate for the length of a with block; yield the file that it makes."""
-        reached = self.folder / f"reached-{name}"
-        reached.unlink(missing_ok=True)
-        (self.folder / f"closed-{name}").touch()
-        try:
-            yield reached
-        finally:
-            (self.folder / f"closed-{name}").unlink()
-
-
 @pytest.fixture(scope="module")
 def gated(tmp_path_factory):
+    """A server with GATES."""
     folder = tmp_path_factory.mktemp("server")
     where = f"from pathlib import Path\nfolder = Path({str(folder)!r})"
     with running_tiny(folder, where, GATES) as server:
-        yield Gated(server, folder)
+        yield server
+
+
+@contextmanager
+def closed(server: Server, name: str) -> Iterator[Path]:
+    """Close a gate for the length of a with block; yield the file that it makes."""
+    reached, gate = (server.stderr.parent / f"{word}-{name}" for word in ("reached", "closed"))
+    reached.unlink(missing_ok=True)
+    gate.touch()
+    try:
+        yield reached
+    finally:
+        gate.unlink()
 
 
 @pytest.fixture(scope="module")
@@ -173,15 +167,15 @@ def test_health_checks_are_answered_during_heavy_requests(gated, case):
     path, body, headers = make()
 
     def ask():
-        with closing(gated.server.connect()) as connection:
+        with closing(gated.connect()) as connection:
             connection.request("POST", path, body, headers)
             return connection.getresponse().status
 
     with ThreadPoolExecutor(1) as pool:
-        with gated.closed(name) as reached:
+        with closed(gated, name) as reached:
             heavy = pool.submit(ask)
-            gated.server.wait_until(reached.exists)
-            assert gated.server.ask("GET", "/healthz")[0] == 200
+            gated.wait_until(reached.exists)
+            assert gated.ask("GET", "/healthz")[0] == 200
             assert not heavy.done()
         assert heavy.result() in (200, 400, 422)
 
@@ -191,11 +185,11 @@ def test_past_the_queue_the_answer_is_an_immediate_503(gated):
 
     def ask(_):
         head = BODY_HEAD.replace(b"100000", b"%d\r\nConnection: close" % len(body))
-        with gated.server.open_socket(head + body) as connection:
+        with gated.open_socket(head + body) as connection:
             return connection.makefile("rb").read()
 
     with ThreadPoolExecutor(40) as pool:
-        with gated.closed("load"):
+        with closed(gated, "load"):
             asking = [pool.submit(ask, index) for index in range(40)]
             refused = [task.result() for task in islice(as_completed(asking, 60), 40 - PLACES)]
         served = [answer for task in asking if (answer := task.result()) not in refused]

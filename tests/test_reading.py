@@ -104,19 +104,6 @@ def test_a_sheet_on_a_table_is_read_as_the_sheet_alone():
     assert answer(encode(scene))[0] == "5"
 
 
-def test_a_28x28_picture_in_mnists_form_is_passed_on_unchanged_or_inverted():
-    for digit in DIGITS:
-        image = read(on_a_page(digit), classify).digits[0]
-        assert np.array_equal(read(image, classify).digits[0], image)
-        assert np.array_equal(read(255 - image, classify).digits[0], image)
-
-
-def test_a_28x28_picture_in_another_form_is_read_like_any_picture():
-    image = np.roll(read(on_a_page(DIGITS[7]), classify).digits[0], (4, -3), axis=(0, 1))
-    assert not np.array_equal(read(image, classify).digits[0], image)
-    assert read(image, classify).probabilities[0].argmax() == 7
-
-
 @pytest.mark.parametrize("level", [0, 128, 255])
 def test_a_blank_picture_is_refused(level):
     for noise in (0, 10):

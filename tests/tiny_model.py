@@ -53,11 +53,16 @@ def model_bytes(version: str | None, **changes) -> bytes:
     return model.SerializeToString()
 
 
-def write_model(path: Path, version: str) -> Path:
-    """Publish a model as training does: under another name first, then renamed."""
+def publish(path: Path, data: bytes) -> None:
+    """Replace a file by renaming, as training does."""
     partial = path.with_suffix(".partial")
-    partial.write_bytes(model_bytes(version))
+    partial.write_bytes(data)
     os.replace(partial, path)
+
+
+def write_model(path: Path, version: str) -> Path:
+    """Publish a model of this version."""
+    publish(path, model_bytes(version))
     return path
 
 
