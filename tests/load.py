@@ -60,6 +60,7 @@ def send(url: str, ended: threading.Event, counts: Counter, latest: list[float])
         if reason:
             counts[f"failed: {reason}"] += 1
         latest.append(time.monotonic() - began)
+    connection.close()
 
 
 def main() -> int:

@@ -4,7 +4,6 @@ import json
 import re
 import subprocess
 import sys
-from contextlib import closing
 
 import pytest
 from gunicorn_server import CONFIG, running_tiny
@@ -28,11 +27,7 @@ def server(request, tmp_path_factory):
 def ask(server, method="GET", path="/version", body=None, **headers):
     """Return the response to a request; underscores in header names stand for hyphens."""
     headers = {name.replace("_", "-"): value for name, value in headers.items()}
-    with closing(server.connect()) as connection:
-        connection.request(method, path, body, headers)
-        response = connection.getresponse()
-        response.read()
-        return response
+    return server.request(method, path, body, headers)[0]
 
 
 def logged(server, request_id):

@@ -1,9 +1,8 @@
 """The checks of tests/e2e.sh can fail: its helpers and its load, without a cluster."""
 
-import http.server
 import json
+import re
 import sys
-import threading
 
 import pytest
 from conftest import run_program
@@ -54,15 +53,20 @@ def test_neither_server_may_be_ready_without_a_model(tmp_path, pods, code):
     assert run(tmp_path, "servers_with Running False").returncode == code
 
 
-def test_the_commands_of_a_step_are_the_readmes_without_the_marked_blocks(tmp_path):
+def test_a_step_is_the_readmes_without_marked_blocks_on_the_nodes_and_address_of_the_cluster(
+    tmp_path,
+):
     (tmp_path / "kubectl").write_text("")
-    for number, command in ((2, "docker build -t mnist:train ."), (8, "/predict")):
-        assert run(tmp_path, f"{STUBS}; readme {number}").returncode == 0
-        assert command in (tmp_path / "step.sh").read_text()
-    assert "set env" not in (tmp_path / "step.sh").read_text()
-    result = run(tmp_path, "readme 1")
-    assert result.returncode != 0
-    assert "no commands for step 1" in result.stderr
+    step, address = tmp_path / "step.sh", "address=10.1.2.201"
+    for number, command in (
+        (2, "docker build -t mnist:train ."),
+        (5, "label nodes other-worker training"),
+        (8, "http://10.1.2.201:5000/predict"),
+    ):
+        assert run(tmp_path, f"{STUBS}; {address}; readme {number}").returncode == 0
+        assert command in step.read_text()
+        assert "set env" not in step.read_text()
+    assert "no commands for step 1" in run(tmp_path, "readme 1").stderr
 
 
 def test_a_step_fails_at_its_first_command_that_fails(tmp_path):
@@ -71,36 +75,9 @@ def test_a_step_fails_at_its_first_command_that_fails(tmp_path):
     assert "no space left" in result.stderr
 
 
-def test_a_step_uses_the_nodes_and_the_address_of_the_cluster(tmp_path):
-    (tmp_path / "kubectl").write_text("")
-    assert run(tmp_path, f"{STUBS}; address=10.1.2.201; readme 8").returncode == 0
-    assert "http://10.1.2.201:5000/predict" in (tmp_path / "step.sh").read_text()
-    assert run(tmp_path, "readme 5").returncode == 0
-    assert "label nodes other-worker training" in (tmp_path / "step.sh").read_text()
-
-
-class ConstantAnswer(http.server.BaseHTTPRequestHandler):
-    """A server that reads every picture as a zero."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self):
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(200)
-        self.send_header("Content-Length", "17")
-        self.end_headers()
-        self.wfile.write(b'{"prediction": 0}')
-
-    def log_message(self, *arguments):
-        """Keep the test's output clean."""
-
-
-def test_the_load_counts_wrong_answers():
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), ConstantAnswer) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        url = f"http://127.0.0.1:{server.server_port}"
-        result = run_program(sys.executable, "tests/load.py", url, "0.5")
-        server.shutdown()
+def test_the_load_counts_wrong_answers(tiny_server):
+    result = run_program(sys.executable, "tests/load.py", tiny_server.url, "0.5")
     assert result.returncode == 1
     counts = json.loads(result.stdout)
-    assert 0 < counts["failed"] < counts["requests"]
+    assert 0 < counts["failed"] <= counts["requests"]
+    assert any(re.fullmatch(r"failed: a \d was read as \d", name) for name in counts)

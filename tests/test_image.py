@@ -10,8 +10,15 @@ from fuzz import MODES, fuzz
 from PIL import Image
 from tiny_model import encoded
 from vision import image
-from vision.gray import TRANSPOSITIONS, Picture, decode
+from vision.gray import Picture, decode
 from vision.image import ImageError, open_image
+
+# How a camera stores a picture of orientation 2 to 8: the inverse of what a viewer does.
+STORED = [
+    *(Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180),
+    *(Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_90),
+    *(Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_270),
+]
 
 
 def arrow() -> np.ndarray:
@@ -75,11 +82,9 @@ def test_a_28x28_gray_picture_keeps_its_exact_values():
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_a_picture_is_turned_upright_as_its_exif_says(format, orientation):
-    # What a camera held in that orientation stores is the inverse of what a viewer does.
-    undo = {6: 8, 8: 6}.get(orientation, orientation)
     stored = Image.fromarray(arrow())
-    if undo > 1:
-        stored = stored.transpose(TRANSPOSITIONS[undo - 1])
+    if orientation > 1:
+        stored = stored.transpose(STORED[orientation - 2])
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = encoded(stored, format, exif=exif)

@@ -1,14 +1,11 @@
 """The Open Inference Protocol: an unmodified Triton client, and requests that are malformed."""
 
-import json
 from contextlib import closing
 
 import numpy as np
 import pytest
 import tritonclient.http as triton
 from app import create_app
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from tiny_model import assert_error, write_model
 from tritonclient.utils import InferenceServerException
 
@@ -96,40 +93,7 @@ def test_the_client_gets_the_error_for_an_unknown_model_or_output(triton_client)
         infer(triton_client, lines([1]), outputs=[triton.InferRequestedOutput("logits")])
 
 
-SCALARS = [-1, 0, 1, 28, 784, 2**63, 10**400, 1.5, float("nan"), 1e308, True, False, None]
-ANYTHING = st.recursive(
-    st.sampled_from([*SCALARS, "", "28", "\ud800", "image", "UINT8"]),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner),
-    max_leaves=8,
-)
-DATA = st.sampled_from([[0] * 784, [[0] * 28] * 28, [0] * 783, [0.0] * 784, [True] * 784, ["0"]])
 VALID = {"name": "image", "datatype": "UINT8", "shape": [1, 28, 28], "data": [0] * 784}
-PLACES = ("inputs", "outputs", "parameters", "id", "name", "datatype", "shape", "data", "size")
-
-
-@settings(max_examples=600, deadline=None, derandomize=True, database=None)
-@given(
-    changes=st.dictionaries(st.sampled_from(PLACES), ANYTHING | DATA, max_size=2),
-    length=st.none() | st.sampled_from(["-1", "0", "20", "99999999", "1e3", "x", "", "9" * 5000]),
-    tail=st.binary(max_size=4),
-    nesting=st.sampled_from([0, 0, 0, 100_000]),
-)
-def test_a_malformed_request_is_the_fault_of_the_client(
-    flask_client, changes, length, tail, nesting
-):
-    tensor = VALID | {key: changes[key] for key in VALID if key in changes}
-    if "size" in changes:
-        tensor["parameters"] = {"binary_data_size": changes["size"]}
-    content = {"inputs": [tensor]}
-    content |= {key: changes[key] for key in PLACES[:4] if key in changes}
-    body = b"[" * nesting + json.dumps(content).encode() + tail
-    headers = {} if length is None else {"Inference-Header-Content-Length": length}
-    response = flask_client.post(INFER, data=body, headers=headers)
-    assert response.status_code < 500
-    if response.status_code != 200:
-        assert set(response.json) == {"error"}
-
-
 WRONG_TENSORS = [
     *({"name": "x"}, {"datatype": "FP32"}, {"parameters": None}),
     {"parameters": {"binary_data_size": 784}},
@@ -140,7 +104,7 @@ WRONG_TENSORS = [
 WRONG_REQUESTS = [
     *({"inputs": [VALID | wrong]} for wrong in WRONG_TENSORS),
     *([], None, {"inputs": []}, {"inputs": [VALID, VALID]}, {"inputs": [VALID], "id": 7}),
-    {"inputs": [VALID], "parameters": {"binary_data_output": "yes"}},
+    *({"inputs": [VALID], "parameters": wrong} for wrong in ({"binary_data_output": "yes"}, 7)),
 ]
 
 
@@ -149,7 +113,12 @@ def test_each_rule_is_enforced(flask_client, content):
     assert_error(flask_client.post(INFER, json=content), 400, "must be|N, 28, 28")
 
 
-@pytest.mark.parametrize("length", ["100000", "-1", "many"])
+@pytest.mark.parametrize("body", [b"", b"\xff", b"[" * 100_000, b'{"inputs": ['])
+def test_a_body_that_is_not_json_is_rejected(flask_client, body):
+    assert_error(flask_client.post(INFER, data=body), 400, "must be JSON")
+
+
+@pytest.mark.parametrize("length", ["100000", "-1", "many", "9" * 5000])
 def test_the_length_of_the_json_must_be_within_the_body(flask_client, length):
     headers = {"Inference-Header-Content-Length": length}
     response = flask_client.post(INFER, json={"inputs": [VALID]}, headers=headers)

@@ -21,14 +21,6 @@ from playwright.sync_api import expect
 from tiny_model import encoded
 from uploads import MAX_REQUEST_BYTES
 
-LATE = {
-    "prediction": 0,
-    "confidence": 1,
-    "probabilities": [1] + [0] * 9,
-    "model_version": "late",
-    "warnings": [],
-}
-
 
 def test_a_digit_drawn_by_hand_is_recognized(page):
     bars = page.get_by_role("meter")
@@ -39,10 +31,6 @@ def test_a_digit_drawn_by_hand_is_recognized(page):
         assert int(np.argmax(values)) == digit
         assert sum(values) == pytest.approx(1, abs=1e-3)
         assert bars.nth(digit).get_attribute("aria-valuetext") in page.inner_text("#sure")
-        pixels = model_input(page)
-        assert pixels.shape == (28, 28)
-        assert pixels.max() > 200
-        assert pixels[:2].max() == 0
         page.keyboard.press("Escape")
         expect_no_answer(page)
 
@@ -65,7 +53,7 @@ def test_a_new_request_cancels_the_previous_one_whose_late_answer_is_not_shown(p
     page.route("**/predict*", lambda route: route.continue_() if held else held.append(route))
     draw(page, 7)
     expect_answer(page, "7")
-    held[0].fulfill(json=LATE)
+    held[0].fulfill(json={"prediction": 0})
     page.wait_for_timeout(200)
     expect_answer(page, "7")
     assert held[0].request.failure == "net::ERR_ABORTED"

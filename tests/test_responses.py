@@ -46,8 +46,10 @@ def test_every_response_has_the_security_headers(client, path):
 
 def test_a_browser_asks_each_time_whether_a_file_of_the_page_has_changed(client):
     # Otherwise it could run old and new modules together after an update.
-    with client.get("/page/page.js") as response:
-        assert response.headers["Cache-Control"] == "no-cache"
+    for name, mimetype in (("page.js", "text/javascript"), ("icon.svg", "image/svg+xml")):
+        with client.get(f"/page/{name}") as response:
+            assert response.headers["Cache-Control"] == "no-cache"
+            assert response.mimetype == mimetype
 
 
 @pytest.mark.parametrize(

