@@ -1,4 +1,4 @@
-"""Reads the Kubernetes files of the project, for test_manifests.py and test_agreement.py."""
+"""Reads the Kubernetes files of the project, and the documents that repeat what they say."""
 
 import copy
 import re
@@ -11,6 +11,18 @@ ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "manifests").rglob("*.yaml"))
 KIND = yaml.safe_load((ROOT / "kind-config.yaml").read_text())
 KUBERNETES = re.search(r"kindest/node:v(\d+\.\d+)\.\d+", KIND["nodes"][0]["image"])[1]
+README = (ROOT / "README.md").read_text()
+DOCS = README + "".join(path.read_text() for path in sorted((ROOT / "docs").glob("*.md")))
+CONTEXTS = {"mnist:train": "training", "mnist:inference": "inference"}
+
+
+def dockerfile(image):
+    return (ROOT / CONTEXTS[image] / "Dockerfile").read_text()
+
+
+def variable(text, name):
+    """Return the value that a Dockerfile's ENV gives a name."""
+    return re.search(rf"\b{name}=(\S+)", text)[1]
 
 
 def documents(path):

@@ -89,26 +89,18 @@ def client(server: Server, requests: int, stopped: threading.Event) -> Counter:
 def replace_under_load(
     server: Server, model: Path, replacements: int, requests: int
 ) -> tuple[Counter, list[Usage], list[Usage]]:
-    """Replace the model while clients ask; return the outcomes, and usage before and after.
-
-    At least `requests` requests are made, and until the last replacement.
-    """
-    files, stopped = model_files(), threading.Event()
-    warm_up = 300
-    client(server, warm_up, stopped)
+    """Replace the model while clients ask; return the outcomes, and usage before and after."""
+    files, never = model_files(), threading.Event()
     for data, _ in zip(files, range(9), strict=False):  # Each kind of file once.
         publish(model, data)
-        client(server, 30, stopped)
+        client(server, 60, never)
     before = usage(server)
     with ThreadPoolExecutor(CLIENTS) as pool:
-        asking = [
-            pool.submit(client, server, max(requests // CLIENTS, 1), threading.Event())
-            for _ in range(CLIENTS)
-        ]
+        asking = pool.map(lambda _: client(server, requests // CLIENTS, never), range(CLIENTS))
         for data, _ in zip(files, range(replacements), strict=False):
             publish(model, data)
             time.sleep(0.02)
-        outcomes = sum((task.result() for task in asking), Counter())
+        outcomes = sum(asking, Counter())
     return outcomes, before, usage(server)
 
 

@@ -53,22 +53,6 @@ def test_neither_server_may_be_ready_without_a_model(tmp_path, pods, code):
     assert run(tmp_path, "servers_with Running False").returncode == code
 
 
-def test_a_step_is_the_readmes_without_marked_blocks_on_the_nodes_and_address_of_the_cluster(
-    tmp_path,
-):
-    (tmp_path / "kubectl").write_text("")
-    step, address = tmp_path / "step.sh", "address=10.1.2.201"
-    for number, command in (
-        (2, "docker build -t mnist:train ."),
-        (5, "label nodes other-worker training"),
-        (8, "http://10.1.2.201:5000/predict"),
-    ):
-        assert run(tmp_path, f"{STUBS}; {address}; readme {number}").returncode == 0
-        assert command in step.read_text()
-        assert "set env" not in step.read_text()
-    assert "no commands for step 1" in run(tmp_path, "readme 1").stderr
-
-
 def test_a_step_fails_at_its_first_command_that_fails(tmp_path):
     result = run(tmp_path, f"{STUBS}; docker() {{ echo no space left; false; }}; readme 2")
     assert result.returncode != 0
