@@ -20,9 +20,8 @@ def asking(server: Server, clients: int) -> Iterator[Counter]:
     The block begins when several requests of each client have been answered.
     """
     counts, ended = Counter(), threading.Event()
-    threads = [
-        threading.Thread(target=send, args=(server.url, ended, counts, [])) for _ in range(clients)
-    ]
+    arguments = (server.url, ended, counts, [], 60)
+    threads = [threading.Thread(target=send, args=arguments) for _ in range(clients)]
     for thread in threads:
         thread.start()
     try:
@@ -39,7 +38,7 @@ def failures(counts: Counter) -> Counter:
 
 
 def test_no_accepted_request_is_lost_when_the_server_is_stopped(tmp_path, model_file):
-    with running(tmp_path, MODEL_PATH=str(model_file)) as server, asking(server, 32) as counts:
+    with running(tmp_path, MODEL_PATH=str(model_file)) as server, asking(server, 16) as counts:
         server.process.terminate()
         assert server.process.wait(60) == 0
     assert all("ConnectionRefusedError" in name for name in failures(counts)), counts
