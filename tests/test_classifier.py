@@ -169,11 +169,6 @@ def test_threads_that_notice_a_new_model_together_load_it_once(model_path, monke
     assert len(loads) == 1
 
 
-def test_the_model_path_comes_from_the_environment(model_path, monkeypatch):
-    monkeypatch.setenv("MODEL_PATH", str(model_path))
-    assert create_app().test_client().get("/readyz").status_code == 200
-
-
 def test_version_names_the_packages_that_the_server_runs_on(client):
     server = client.get("/version").json["server"]
     packages = {"flask", "gevent", "gunicorn", "numpy", "onnxruntime", "pillow"}
