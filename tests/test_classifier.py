@@ -86,7 +86,7 @@ def test_a_broken_model_is_logged_once_and_a_good_one_after_it_is_loaded(tmp_pat
         (b"", "cannot load"),
         (model_bytes(SECOND)[:-200], "cannot load"),
         (model_bytes(SECOND, input="picture"), "must be image"),
-        (model_bytes(SECOND, type=TensorProto.FLOAT), "tensor.uint8."),
+        (model_bytes(SECOND, type=TensorProto.FLOAT), "must be image tensor.uint8."),
         (model_bytes(SECOND, shape=["N", 1, 784]), r"\['N', 28, 28\]"),
         (model_bytes(SECOND, shape=[1, 28, 28]), r"\['N', 28, 28\]"),
         (model_bytes(SECOND, last="Identity"), "not probabilities"),
