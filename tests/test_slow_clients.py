@@ -38,11 +38,12 @@ def impatient(tmp_path_factory):
         yield server
 
 
-@pytest.fixture
-def patient(tmp_path):
-    """A server that closes no connection while a test goes on."""
+@pytest.fixture(scope="module")
+def patient(tmp_path_factory):
+    """A server that closes no connection while a test goes on, except after a response."""
     lines = ("keepalive = 3600", "request_body.BODY_SECONDS = 3600")
-    with running_tiny(tmp_path, *lines) as server:
+    lines += ("request_body.DRAIN_SECONDS = 1", "gunicorn_worker.REQUEST_SECONDS = 3600")
+    with running_tiny(tmp_path_factory.mktemp("server"), *lines) as server:
         yield server
 
 
@@ -98,6 +99,11 @@ def test_the_deadline_of_a_body_is_not_extended_by_the_parts_that_arrive(impatie
     head = BODY_HEAD.replace(b"100000", b"4000000")
     with impatient.open_socket(head) as connection, trickling([connection], bytes(32 * 1024)):
         assert read_until_closed(connection).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_client_that_goes_on_sending_after_its_response_is_cut_off(patient):
+    with patient.open_socket(SLOW_STARTS["drain"]) as connection, trickling([connection]):
+        assert read_until_closed(connection).startswith(b"HTTP/1.1 404 ")
 
 
 def test_a_client_that_does_not_read_its_responses_is_cut_off(impatient):
