@@ -101,6 +101,13 @@ def test_every_example_is_found():
     assert len(PROGRAMS) == TEXT.count("```python") == 2
 
 
+def picture(mode: str, width: int, height: int) -> Image.Image:
+    new = Image.new(mode, (width, height))
+    if mode == "P":
+        new.putpalette(bytes(range(256)) * 3)
+    return new
+
+
 def limited_cells() -> list[tuple[str, str, float, int]]:
     """Return format, kind of picture, millions of pixels and shorter side, for each limit."""
     kinds, _, *rows = LIMITS
@@ -125,7 +132,7 @@ def test_the_limit_of_a_format_is_the_one_in_the_documentation(
     monkeypatch.setattr(image, "DRAFT_SIDE", image.DRAFT_SIDE / 10)
     height, (format, options) = side // 10, SAVED_AS[name]
     allowed, refused = (
-        encoded(Image.new("L", (width, height)).convert(MODES[kind]), format, **options)
+        encoded(picture(MODES[kind], width, height), format, **options)
         for width in (
             math.floor(millions * 1e4 / height),
             math.ceil((millions + 0.1) * 1e4 / height),
