@@ -35,18 +35,8 @@ torch.set_num_threads(1)
 ROOT = Path(__file__).resolve().parent.parent
 TRAIN = ROOT / "training" / "train.py"
 TRAINING_VARIABLES = {
-    *(
-        "CORRECTIONS",
-        "DATASET",
-        "DATA_DIR",
-        "OUTPUT_DIR",
-        "EPOCHS",
-        "SEED",
-        "MIN_ACCURACY",
-        "MNIST_MIRROR",
-        "RECIPE",
-        "REPLACE",
-    )
+    *("CORRECTIONS", "DATASET", "DATA_DIR", "EPOCHS", "MIN_ACCURACY", "MNIST_MIRROR"),
+    *("OUTPUT_DIR", "RECIPE", "REPLACE", "SEED"),
 }
 
 
@@ -78,6 +68,19 @@ def save_archives(
         resources.append((name, dataset.md5_of(idx(array))))
     monkeypatch.setattr(MNIST, "resources", resources)
     return folder
+
+
+def run_program(*words: str | Path, **options) -> subprocess.CompletedProcess:
+    """Run a program in the root of the repository, or in cwd, and return what it printed."""
+    options = {"cwd": ROOT, "capture_output": True, "text": True} | options
+    return subprocess.run(words, check=False, **options)
+
+
+def executable(path: Path, script: str) -> Path:
+    """Write a program that stands in for a real one."""
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
 
 
 def training_environment(**variables: str) -> dict[str, str]:

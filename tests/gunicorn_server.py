@@ -6,7 +6,6 @@ with running(folder, MODEL_PATH=str(model)) as server:
 The system chooses a free port, and the port is read from gunicorn's log.
 """
 
-import http.client
 import json
 import os
 import re
@@ -17,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
+from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,6 +29,11 @@ TELEMETRY_VARIABLES = ("CI", "GITHUB_ACTIONS", "TF_BUILD", "BUILD_BUILDID", "ORT
 # The image's settings of the C library's memory allocator.
 MALLOC = dict(re.findall(r"(MALLOC_\w+)=(\d+)", (CONFIG.parent / "Dockerfile").read_text()))
 START_SECONDS, STOP_SECONDS = 60, 60
+# The head of a request whose body is still to come.
+BODY_HEAD = (
+    b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\n"
+    b"Content-Length: 100000\r\n\r\n"
+)
 
 
 class Server(NamedTuple):
@@ -44,16 +49,21 @@ class Server(NamedTuple):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def connect(self, timeout: float = 60) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+    def connect(self, timeout: float = 60) -> HTTPConnection:
+        return HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+
+    def request(self, method, path, body=None, headers=None) -> tuple[HTTPResponse, bytes]:
+        """Return the response to one request on a connection of its own, and its body."""
+        with closing(self.connect()) as connection:
+            connection.request(method, path, body, headers or {})
+            response = connection.getresponse()
+            return response, response.read()
 
     def ask(self, method, path, body=None, content_type=None) -> tuple[int, dict]:
-        """Return status and JSON of the response to one request on a connection of its own."""
+        """Return status and JSON of the response to one request."""
         headers = {"Content-Type": content_type} if content_type else {}
-        with closing(self.connect()) as connection:
-            connection.request(method, path, body, headers)
-            response = connection.getresponse()
-            return response.status, json.loads(response.read())
+        response, answer = self.request(method, path, body, headers)
+        return response.status, json.loads(answer)
 
     def open_socket(self, data: bytes = b"") -> socket.socket:
         """Return a connection on which some bytes have been sent."""
@@ -155,9 +165,7 @@ def read_until_closed(connection: socket.socket) -> bytes:
 def is_alive(server: Server) -> bool:
     """Return whether /healthz answers; applications without that route answer 404."""
     try:
-        with closing(server.connect()) as connection:
-            connection.request("GET", "/healthz")
-            return connection.getresponse().status in (200, 404)
+        return server.request("GET", "/healthz")[0].status in (200, 404)
     except OSError:
         return False
 

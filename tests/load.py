@@ -33,10 +33,12 @@ def failure(connection: http.client.HTTPConnection, digit: str, picture: bytes) 
     return None if str(prediction) == digit else f"a {digit} was read as {prediction}"
 
 
-def send(url: str, ended: threading.Event, counts: Counter, latest: list[float]) -> None:
+def send(
+    url: str, ended: threading.Event, counts: Counter, latest: list[float], timeout: float = 10
+) -> None:
     """Send pictures over one connection until `ended` is set, counting what happens."""
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=10)
+    connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=timeout)
     number = 0
     while not ended.is_set():
         digit, picture = PICTURES[number % len(PICTURES)]
@@ -60,6 +62,7 @@ def send(url: str, ended: threading.Event, counts: Counter, latest: list[float])
         if reason:
             counts[f"failed: {reason}"] += 1
         latest.append(time.monotonic() - began)
+    connection.close()
 
 
 def main() -> int:

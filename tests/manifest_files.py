@@ -1,4 +1,4 @@
-"""Reads the Kubernetes files of the project; shared by test_manifests.py and test_agreement.py."""
+"""Reads the Kubernetes files of the project, and the documents that repeat what they say."""
 
 import copy
 import re
@@ -11,11 +11,42 @@ ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "manifests").rglob("*.yaml"))
 KIND = yaml.safe_load((ROOT / "kind-config.yaml").read_text())
 KUBERNETES = re.search(r"kindest/node:v(\d+\.\d+)\.\d+", KIND["nodes"][0]["image"])[1]
+README = (ROOT / "README.md").read_text()
+DOCS = README + "".join(path.read_text() for path in sorted((ROOT / "docs").glob("*.md")))
+CONTEXTS = {"mnist:train": "training", "mnist:inference": "inference"}
+
+
+def dockerfile(image):
+    return (ROOT / CONTEXTS[image] / "Dockerfile").read_text()
+
+
+def variable(text, name):
+    """Return the value that a Dockerfile's ENV gives a name."""
+    return re.search(rf"\b{name}=(\S+)", text)[1]
 
 
 def documents(path):
     """Return the resources in a YAML file as a list of dicts."""
     return list(yaml.safe_load_all(path.read_text()))
+
+
+def fields(value, path=""):
+    """Yield the path and the value of each field; the items of lists have names or numbers."""
+    if isinstance(value, list):
+        names = [
+            item.get("name", i) if isinstance(item, dict) else i for i, item in enumerate(value)
+        ]
+        value = {f"[{name}]": item for name, item in zip(names, value, strict=True)}
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from fields(item, f"{path}.{key}")
+    else:
+        yield path, value
+
+
+def differing(one, other):
+    """Return the paths at which two resources differ."""
+    return {path for path, _ in {*fields(one)} ^ {*fields(other)}}
 
 
 def merged(patch, base):

@@ -34,13 +34,6 @@ def values(url: str, query: str) -> list[float]:
     return [value for value in found if not math.isnan(value)]
 
 
-def alerts(url: str) -> list[dict[str, str]]:
-    """Return the alerting rules that the Prometheus has loaded."""
-    with urllib.request.urlopen(f"{url}/api/v1/rules?type=alert", timeout=10) as response:
-        groups = json.load(response)["data"]["groups"]
-    return [rule for group in groups for rule in group["rules"]]
-
-
 def queries(url: str) -> list[tuple[str, str, bool]]:
     """Return the name and the text of each query, and whether its result must not be empty."""
     found = [
@@ -48,7 +41,9 @@ def queries(url: str) -> list[tuple[str, str, bool]]:
         for panel in DASHBOARD["panels"]
         for target in panel["targets"]
     ]
-    rules = alerts(url)
+    with urllib.request.urlopen(f"{url}/api/v1/rules?type=alert", timeout=10) as response:
+        groups = json.load(response)["data"]["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
     if not rules:
         sys.exit("no alerts are loaded")
     for rule in rules:

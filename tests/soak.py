@@ -8,7 +8,6 @@ Exits with 1 after a wrong response.
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import threading
@@ -22,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gunicorn_server import Server, running
-from tiny_model import model_bytes, multipart, two_lines
+from tiny_model import model_bytes, multipart, publish, two_lines
 
 CLIENTS = 4
 # The second model answers 9 - d where the first one answers d.
@@ -49,13 +48,6 @@ def usage(server: Server) -> list[Usage]:
     return usages
 
 
-def publish(path: Path, data: bytes) -> None:
-    """Replace a file by renaming, as training does."""
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(data)
-    os.replace(partial, path)
-
-
 def model_files() -> Iterator[bytes]:
     """Yield good and broken model files, in turn and without end."""
     good, other = model_bytes(FIRST), model_bytes(SECOND, reverse=True)
@@ -76,9 +68,9 @@ def check(status: int, answer: dict) -> str:
     if status != 200:
         return f"status {status}"
     found = [(each["model_version"], each["prediction"]) for each in answer["predictions"]]
-    if found == [(FIRST, digit) for digit in DIGITS * 4]:
-        return "ok"
-    return "ok" if found == [(SECOND, 9 - digit) for digit in DIGITS * 4] else f"mixed: {found}"
+    of_first = [(FIRST, digit) for digit in DIGITS * 4]
+    of_second = [(SECOND, 9 - digit) for digit in DIGITS * 4]
+    return "ok" if found in (of_first, of_second) else f"mixed: {found}"
 
 
 def client(server: Server, requests: int, stopped: threading.Event) -> Counter:
@@ -97,26 +89,18 @@ def client(server: Server, requests: int, stopped: threading.Event) -> Counter:
 def replace_under_load(
     server: Server, model: Path, replacements: int, requests: int
 ) -> tuple[Counter, list[Usage], list[Usage]]:
-    """Replace the model while clients ask; return the outcomes, and usage before and after.
-
-    At least `requests` requests are made, and until the last replacement.
-    """
-    files, stopped = model_files(), threading.Event()
-    warm_up = 300
-    client(server, warm_up, stopped)
+    """Replace the model while clients ask; return the outcomes, and usage before and after."""
+    files, never = model_files(), threading.Event()
     for data, _ in zip(files, range(9), strict=False):  # Each kind of file once.
         publish(model, data)
-        client(server, 30, stopped)
+        client(server, 60, never)
     before = usage(server)
     with ThreadPoolExecutor(CLIENTS) as pool:
-        asking = [
-            pool.submit(client, server, max(requests // CLIENTS, 1), threading.Event())
-            for _ in range(CLIENTS)
-        ]
+        asking = pool.map(lambda _: client(server, requests // CLIENTS, never), range(CLIENTS))
         for data, _ in zip(files, range(replacements), strict=False):
             publish(model, data)
             time.sleep(0.02)
-        outcomes = sum((task.result() for task in asking), Counter())
+        outcomes = sum(asking, Counter())
     return outcomes, before, usage(server)
 
 

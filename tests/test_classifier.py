@@ -1,4 +1,4 @@
-"""The model file: missing, replaced, broken, of another interface, unreadable."""
+"""The model file: published by training, missing, replaced, broken, unreadable."""
 
 import logging
 import os
@@ -12,11 +12,11 @@ import classifier
 import pytest
 from app import create_app
 from classifier import Classifier
-from drawings import assert_error, drawing, post
+from conftest import ROOT
 from gunicorn_server import running, running_tiny
 from onnx import TensorProto
-from soak import FIRST, SECOND, publish, replace_under_load
-from tiny_model import encoded, model_bytes, multipart, two_lines, write_model
+from soak import FIRST, SECOND, replace_under_load
+from tiny_model import assert_error, model_bytes, multipart, post, publish, two_lines, write_model
 
 MISSING = "no model at .*model.onnx.*Train one"
 
@@ -69,19 +69,6 @@ def test_replacing_the_model_under_load_mixes_no_versions_and_leaks_nothing(mode
     assert set(re.findall(r"serving model (\w+)", log)) == {FIRST, SECOND}
 
 
-@pytest.mark.parametrize(
-    "broken",
-    [b"", b"not a model", model_bytes(SECOND)[:-200], None],
-    ids=["empty", "text", "cut off", "deleted"],
-)
-def test_the_old_model_goes_on_serving_when_its_file_is_broken_or_deleted(
-    client, model_path, broken
-):
-    model_path.unlink() if broken is None else model_path.write_bytes(broken)
-    assert client.get("/readyz").json["model_version"] == FIRST
-    assert post(client, two_lines(6)).json == {"prediction": 6}
-
-
 def test_a_broken_model_is_logged_once_and_a_good_one_after_it_is_loaded(tmp_path, caplog):
     path = tmp_path / "model.onnx"
     path.write_bytes(b"not a model")
@@ -96,19 +83,24 @@ def test_a_broken_model_is_logged_once_and_a_good_one_after_it_is_loaded(tmp_pat
 @pytest.mark.parametrize(
     ("data", "pattern"),
     [
-        (model_bytes(FIRST, input="picture"), "must be image"),
-        (model_bytes(FIRST, type=TensorProto.FLOAT), "tensor.uint8."),
-        (model_bytes(FIRST, shape=["N", 1, 784]), r"\['N', 28, 28\]"),
-        (model_bytes(FIRST, shape=[1, 28, 28]), r"\['N', 28, 28\]"),
-        (model_bytes(FIRST, last="Identity"), "not probabilities"),
+        (b"", "cannot load"),
+        (model_bytes(SECOND)[:-200], "cannot load"),
+        (model_bytes(SECOND, input="picture"), "must be image"),
+        (model_bytes(SECOND, type=TensorProto.FLOAT), "must be image tensor.uint8."),
+        (model_bytes(SECOND, shape=["N", 1, 784]), r"\['N', 28, 28\]"),
+        (model_bytes(SECOND, shape=[1, 28, 28]), r"\['N', 28, 28\]"),
+        (model_bytes(SECOND, last="Identity"), "not probabilities"),
         (model_bytes(None), "model_version"),
     ],
-    ids=["other name", "other type", "other shape", "fixed batch", "no softmax", "no version"],
+    ids=["empty", "cut off", "name", "type", "shape", "fixed batch", "no softmax", "no version"],
 )
-def test_a_model_with_another_interface_is_rejected(tmp_path, data, pattern):
-    path = tmp_path / "model.onnx"
-    path.write_bytes(data)
-    assert_error(create_app(path).test_client().get("/readyz"), 503, pattern)
+def test_a_broken_model_is_rejected_with_the_reason_and_the_old_one_goes_on_serving(
+    client, model_path, data, pattern
+):
+    model_path.write_bytes(data)
+    assert client.get("/readyz").json["model_version"] == FIRST
+    assert post(client, two_lines(6)).json == {"prediction": 6}
+    assert_error(create_app(model_path).test_client().get("/readyz"), 503, pattern)
 
 
 def test_a_read_error_is_not_remembered_as_a_rejection(model_path):
@@ -177,11 +169,6 @@ def test_threads_that_notice_a_new_model_together_load_it_once(model_path, monke
     assert len(loads) == 1
 
 
-def test_the_model_path_comes_from_the_environment(model_path, monkeypatch):
-    monkeypatch.setenv("MODEL_PATH", str(model_path))
-    assert create_app().test_client().get("/readyz").status_code == 200
-
-
 def test_version_names_the_packages_that_the_server_runs_on(client):
     server = client.get("/version").json["server"]
     packages = {"flask", "gevent", "gunicorn", "numpy", "onnxruntime", "pillow"}
@@ -195,4 +182,14 @@ def test_a_model_that_training_published_is_served_with_its_metadata(model_file)
     assert 0 < float(model["test_accuracy"]) <= 1
     assert client.get("/readyz").json["model_version"] == model["model_version"]
     assert re.fullmatch(r"[0-9a-f]{12}", model["model_version"])
-    assert post(client, encoded(drawing())).json["prediction"] in range(10)
+
+
+def test_a_briefly_trained_model_reads_the_pictures_of_the_readme(model_file):
+    client = create_app(model_file).test_client()
+    samples = sorted((ROOT / "samples" / "digits").iterdir())
+    assert {path.name[0] for path in samples} == set("0123456789")
+    for path in samples:
+        assert post(client, path.read_bytes()).json == {"prediction": int(path.name[0])}, path
+    house_number = (ROOT / "samples" / "house-number.png").read_bytes()
+    digits = post(client, house_number, query="?segment=1").json["digits"]
+    assert [digit["prediction"] for digit in digits] == [4, 2]

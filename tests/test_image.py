@@ -1,26 +1,24 @@
 """Any upload becomes an upright gray picture, or an error that says what to do."""
 
 import io
+import re
 import struct
-import zlib
 
 import numpy as np
 import pytest
+from fuzz import MODES, fuzz
 from PIL import Image
 from tiny_model import encoded
 from vision import image
-from vision.gray import MAX_SIDE, TRANSPOSITIONS, Picture, decode
+from vision.gray import Picture, decode
 from vision.image import ImageError, open_image
 
-# The modes that Pillow writes each format in.
-MODES = {
-    "JPEG": "1 L RGB CMYK YCbCr",
-    "PNG": "1 L LA P RGB RGBA I;16",
-    "BMP": "1 L P RGB RGBA",
-    "GIF": "1 L LA P RGB RGBA",
-    "WEBP": "1 L LA P RGB RGBA CMYK",
-    "TIFF": "1 L LA P RGB RGBA CMYK YCbCr LAB I;16 I F",
-}
+# How a camera stores a picture of orientation 2 to 8: the inverse of what a viewer does.
+STORED = [
+    *(Image.Transpose.FLIP_LEFT_RIGHT, Image.Transpose.ROTATE_180),
+    *(Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.TRANSPOSE, Image.Transpose.ROTATE_90),
+    *(Image.Transpose.TRANSVERSE, Image.Transpose.ROTATE_270),
+]
 
 
 def arrow() -> np.ndarray:
@@ -62,30 +60,31 @@ def refused(data: bytes) -> ImageError:
 
 
 @pytest.mark.parametrize(
-    ("format", "mode"),
-    [(format, mode) for format, modes in MODES.items() for mode in modes.split()],
+    ("format", "mode"), [(format, mode) for format, modes in MODES.items() for mode in modes]
 )
-def test_every_format_and_mode_gives_the_same_gray_picture(format, mode):
+def test_every_format_and_mode_gives_the_same_gray_picture_of_bounded_size(format, mode):
     gray = read_image(encoded(in_mode(arrow(), mode), format))
-    assert gray.dtype == np.uint8
-    assert gray.shape == (40, 60)
+    assert (gray.dtype, gray.shape) == (np.uint8, (40, 60))
     assert abs(gray.astype(int) - arrow()).mean() < (16 if mode == "1" else 5)
+    large = np.kron(arrow(), np.ones((30, 30), np.uint8))  # 1800x1200, halved when it is read
+    gray = read_image(encoded(in_mode(large, mode), format))
+    assert gray.shape == (600, 900)
+    # A palette's dither is averaged away.
+    assert abs(gray[7::15, 7::15].astype(int) - arrow()).max() <= 24
 
 
-@pytest.mark.parametrize("format", ["PNG", "BMP", "GIF", "TIFF"])
-def test_a_28x28_gray_picture_keeps_its_exact_values(format):
+def test_a_28x28_gray_picture_keeps_its_exact_values():
     digit = np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)
-    assert np.array_equal(read_image(encode(digit, format)), digit)
+    for format in ("PNG", "BMP", "GIF", "TIFF"):
+        assert np.array_equal(read_image(encode(digit, format)), digit), format
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
 def test_a_picture_is_turned_upright_as_its_exif_says(format, orientation):
-    # What a camera held in that orientation stores is the inverse of what a viewer does.
-    undo = {6: 8, 8: 6}.get(orientation, orientation)
     stored = Image.fromarray(arrow())
-    if undo > 1:
-        stored = stored.transpose(TRANSPOSITIONS[undo - 1])
+    if orientation > 1:
+        stored = stored.transpose(STORED[orientation - 2])
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = encoded(stored, format, exif=exif)
@@ -111,11 +110,20 @@ def test_a_palette_with_a_transparent_colour_is_put_on_white():
     assert gray[6, 12] == 10
 
 
-def test_sixteen_bit_and_float_pixels_are_scaled_and_not_clipped():
-    sixteen = Image.fromarray(arrow().astype(np.uint16) * 257)
-    assert np.array_equal(read_image(encoded(sixteen, "PNG")), arrow())
-    floats = Image.fromarray(arrow().astype(np.float32) / 255)
-    assert np.array_equal(read_image(encoded(floats, "TIFF")), arrow())
+@pytest.mark.parametrize(
+    ("format", "pixels"),
+    [
+        ("PNG", arrow().astype(np.uint16) * 257),
+        ("TIFF", arrow().astype(np.float32)),
+        ("TIFF", arrow().astype(np.float32) / 255),
+        ("TIFF", np.where(arrow() > 128, np.float32(3), np.float32(-2))),
+    ],
+    ids=["16 bits", "floats to 255", "floats to 1", "other floats"],
+)
+def test_other_kinds_of_pixels_are_scaled_and_not_clipped(format, pixels):
+    gray = read_image(encode(pixels, format))
+    expected = 255 * (arrow() > 128) if pixels.min() < 0 else arrow()
+    assert np.array_equal(gray, expected)
 
 
 def test_the_first_frame_of_an_animation_is_read():
@@ -134,55 +142,27 @@ def test_a_picture_cut_off_anywhere_is_refused_as_damaged(format):
         assert "damaged or cut off" in str(error)
 
 
-@pytest.mark.filterwarnings("ignore")  # Pillow's, about the damage
-@pytest.mark.parametrize("format", image.FORMATS)
-def test_no_damage_raises_anything_but_an_image_error(format):
-    rng = np.random.default_rng(0)
-    data = encode(np.stack([arrow()] * 3, axis=-1), format)
-    outcomes = set()
-    for _ in range(150):
-        damaged = np.frombuffer(data, np.uint8).copy()
-        places = rng.integers(0, len(data), rng.integers(1, 8))
-        damaged[places] = rng.integers(0, 256, len(places))
-        try:
-            read_image(damaged.tobytes())
-            outcomes.add("read")
-        except ImageError as error:
-            outcomes.add(error.reason)
-    assert outcomes <= {"read", "too_large", "unknown_format", "damaged"}
-    assert len(outcomes) > 1
-
-
-@pytest.mark.parametrize("data", [b"hello, world", b"<svg></svg>", b"%PDF-1.7\n", b"\0" * 100])
-def test_a_file_that_is_not_a_picture_is_an_unsupported_type(data):
+@pytest.mark.parametrize(
+    ("data", "advice"),
+    [
+        (b"hello, world", "send a JPEG, PNG"),
+        (b"<svg></svg>", "send a JPEG, PNG"),
+        (encoded(Image.fromarray(arrow()), "PPM"), "send a JPEG, PNG"),
+        (b"\0\0\0\x18ftypheic" + bytes(100), "HEIC.*: send a JPEG instead"),
+        (b"\0\0\0\x18ftypavif" + bytes(100), "HEIC.*: send a JPEG instead"),
+    ],
+    ids=["text", "svg", "ppm", "heic", "avif"],
+)
+def test_another_type_of_file_is_refused_with_what_to_do(data, advice):
     error = refused(data)
     assert error.reason == "unknown_format"
-    assert "JPEG" in str(error)
+    assert re.search(advice, str(error))
 
 
-def test_a_format_outside_the_list_is_an_unsupported_type():
-    assert refused(encoded(Image.fromarray(arrow()), "PPM")).reason == "unknown_format"
-
-
-@pytest.mark.parametrize("brand", [b"heic", b"mif1", b"avif"])
-def test_a_heic_picture_is_refused_by_its_name_with_what_to_do(brand):
-    error = refused(b"\0\0\0\x18ftyp" + brand + bytes(100))
-    assert error.reason == "unknown_format"
-    assert "HEIC" in str(error)
-    assert "send a JPEG" in str(error)
-
-
-@pytest.mark.parametrize("side", [7_000, 12_000, 60_000])
-def test_a_decompression_bomb_is_refused_without_decoding_it(side):
-    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
-    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b"")]
-    data = b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-        for name, body in chunks
-    )
-    error = refused(data)
-    assert error.reason == "too_large"
-    assert "million" in str(error)
+def test_1000_damaged_pictures_cause_no_server_error(model_path):
+    statuses, _, failures = fuzz(model_path, 1000)  # make fuzz sends a hundred times as much.
+    assert not failures
+    assert {200, 415, 422} <= set(statuses) <= {200, 400, 413, 415, 422}
 
 
 def test_the_limit_in_the_message_is_not_rounded_up():
@@ -196,47 +176,18 @@ def test_a_jpeg_of_endless_scans_is_refused():
     assert refused(data[:-2] + scans + data[-2:]).reason == "damaged"
 
 
-def test_a_photo_of_twelve_megapixels_is_decoded_at_a_reduced_size():
+@pytest.mark.parametrize("format", ["JPEG", "MPO"])
+def test_a_photo_of_twelve_megapixels_is_decoded_at_a_reduced_size(format):
     photo = Image.new("RGB", (4000, 3000), "white")
     photo.paste("black", (1900, 1000, 2100, 2000))
-    data = encoded(photo, "JPEG")
-    gray = read_image(data)
-    assert gray.shape == (375, 500)
-    assert read(data).size == (4000, 3000)
+    # Phones write an MPO, a JPEG with several pictures.
+    more = {"save_all": True, "append_images": [Image.new("RGB", (64, 48))]}
+    data = encoded(photo, format, **(more if format == "MPO" else {}))
+    assert Image.open(io.BytesIO(data)).format == format
+    gray, size = read(data)
+    assert (gray.shape, size) == ((375, 500), (4000, 3000))
     assert gray[187, 250] < 20
     assert gray[0, 0] > 235
-
-
-def test_a_multi_picture_jpeg_of_a_phone_is_decoded_small_like_any_jpeg():
-    photo = Image.new("RGB", (4000, 3000), "white")
-    data = encoded(photo, "MPO", save_all=True, append_images=[Image.new("RGB", (64, 48))])
-    assert Image.open(io.BytesIO(data)).format == "MPO"
-    assert read(data).gray.shape == (375, 500)
-    assert read(data).size == (4000, 3000)
-
-
-@pytest.mark.parametrize(
-    ("format", "mode", "options", "allowed", "refused_size"),
-    [
-        ("WEBP", "RGB", {"lossless": True}, (2400, 2400), (2500, 2500)),
-        ("WEBP", "RGB", {"quality": 1}, (2400, 2400), (2500, 2500)),
-        ("WEBP", "RGBA", {"lossless": True}, (2400, 2400), (2500, 2500)),
-        ("JPEG", "RGB", {"progressive": True}, (3900, 3900), (4200, 4200)),
-        ("JPEG", "RGB", {}, (6300, 6300), (6400, 6400)),
-        ("PNG", "L", {}, (6300, 6300), (6400, 6400)),
-        ("PNG", "RGB", {}, (4900, 4900), (5100, 5100)),
-        ("PNG", "RGBA", {}, (3500, 3500), (3600, 3600)),
-        ("PNG", "P", {}, (3500, 3500), (3600, 3600)),
-        ("TIFF", "RGB", {"compression": "tiff_deflate"}, (3500, 3500), (3600, 3600)),
-        ("GIF", "P", {}, (3500, 3500), (3600, 3600)),
-        ("BMP", "1", {}, (6300, 6300), (6400, 6400)),
-    ],
-)
-def test_each_format_is_limited_by_what_decoding_costs(
-    format, mode, options, allowed, refused_size
-):
-    open_image(encoded(Image.new(mode, allowed), format, **options))
-    assert refused(encoded(Image.new(mode, refused_size), format, **options)).reason == "too_large"
 
 
 def test_the_tiles_of_a_tiff_are_limited_too():
@@ -248,21 +199,5 @@ def test_the_tiles_of_a_tiff_are_limited_too():
     assert refused(bytes(data)).reason in ("too_large", "damaged")
 
 
-def test_a_large_picture_of_any_format_is_reduced():
-    for size in ((3000, 2000), (5000, 3)):
-        gray = read_image(encoded(Image.new("1", size, 1), "PNG"))
-        assert max(gray.shape) <= MAX_SIDE
-        assert gray.min() == 255
-
-
-@pytest.mark.parametrize(
-    ("format", "mode"),
-    [(format, mode) for format in ("PNG", "TIFF") for mode in MODES[format].split()],
-)
-def test_a_large_picture_is_read_as_a_small_one_in_every_mode(format, mode):
-    large = np.kron(arrow(), np.ones((30, 30), np.uint8))  # 1800x1200, halved when it is read
-    small = read_image(encoded(in_mode(arrow(), mode), format)).astype(int)
-    gray = read_image(encoded(in_mode(large, mode), format))
-    assert gray.shape == (600, 900)
-    # A palette's dither is averaged away.
-    assert abs(gray[::15, ::15] - small).max() <= 24
+def test_a_narrow_picture_is_reduced_to_one_pixel_and_not_to_none():
+    assert read_image(encoded(Image.new("L", (5000, 3), 255))).shape == (1, 1000)

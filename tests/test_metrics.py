@@ -4,7 +4,6 @@ import os
 import re
 import signal
 from collections import Counter
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,6 @@ from gunicorn_server import running, running_tiny
 from ports import free_port
 from prometheus_client.parser import text_string_to_metric_families
 from tiny_model import multipart, two_lines
-
-VERSION = "aaaaaaaaaaaa"
 
 
 @pytest.fixture
@@ -30,15 +27,12 @@ def server(tmp_path):
 
 def scrape(server, port=None):
     """Return the samples of /metrics as {(name, label values by label name): value}."""
-    with closing(server._replace(port=port or server.port).connect()) as connection:
-        connection.request("GET", "/metrics")
-        response = connection.getresponse()
-        assert response.status == 200
-        assert response.getheader("Content-Type").startswith("text/plain")
-        text = response.read().decode()
+    response, text = server._replace(port=port or server.port).request("GET", "/metrics")
+    assert response.status == 200
+    assert response.getheader("Content-Type").startswith("text/plain")
     return {
         (sample.name, *(sample.labels[name] for name in sorted(sample.labels))): sample.value
-        for family in text_string_to_metric_families(text)
+        for family in text_string_to_metric_families(text.decode())
         for sample in family.samples
     }
 
@@ -62,22 +56,24 @@ def test_all_metrics_are_counted_over_both_workers(server, tmp_path):
     (tmp_path / "model.onnx").write_bytes(b"not a model")
     server.wait_until(lambda: reject_in_both_workers(server))
     found = scrape(server)
-    assert found["mnist_http_requests_total", "/predict", "200"] == 24
-    assert found["mnist_http_requests_total", "/predict", "422"] == 1
-    assert found["mnist_http_request_duration_seconds_count", "/predict"] == 25
-    assert found["mnist_http_request_duration_seconds_bucket", "+Inf", "/predict"] == 25
     assert found["mnist_http_request_duration_seconds_sum", "/predict"] > 0
+    assert found["mnist_model_loaded_timestamp_seconds",] > tmp_path.stat().st_ctime - 60
     counts = {digit: found["mnist_predictions_total", str(digit)] for digit in range(10)}
     assert counts == dict.fromkeys(range(10), 0) | {7: 20, 0: 3, 1: 1}
-    assert found["mnist_prediction_confidence_count",] == 24
-    assert found["mnist_rejected_inputs_total", "empty"] == 1
-    assert found["mnist_rejected_inputs_total", "unknown_format"] == 1
-    assert found["mnist_rejected_inputs_total", "damaged"] == 1
-    assert found["mnist_model_loads_total",] == 2
-    assert found["mnist_model_rejections_total",] == 2
-    assert found["mnist_model_ready",] == 1
-    assert found["mnist_model_info", "lines", VERSION, ""] == 1
-    assert found["mnist_model_loaded_timestamp_seconds",] > tmp_path.stat().st_ctime - 60
+    expected = {
+        ("mnist_http_requests_total", "/predict", "200"): 24,
+        ("mnist_http_requests_total", "/predict", "422"): 1,
+        ("mnist_http_request_duration_seconds_count", "/predict"): 25,
+        ("mnist_prediction_confidence_count",): 24,
+        ("mnist_rejected_inputs_total", "empty"): 1,
+        ("mnist_rejected_inputs_total", "unknown_format"): 1,
+        ("mnist_rejected_inputs_total", "damaged"): 1,
+        ("mnist_model_loads_total",): 2,
+        ("mnist_model_rejections_total",): 2,
+        ("mnist_model_ready",): 1,
+        ("mnist_model_info", "lines", "aaaaaaaaaaaa", ""): 1,
+    }
+    assert {name: found[name] for name in expected} == expected
 
 
 def test_counts_outlive_a_worker_that_is_killed_and_leave_out_an_earlier_server(server, tmp_path):

@@ -1,77 +1,68 @@
 """Workers that stop or die lose no request that they do not hold, and none that they answer."""
 
-import http.client
 import json
 import os
 import signal
 import threading
 from collections import Counter
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
-import pytest
-from gunicorn_server import running, write_config
-from tiny_model import multipart, two_lines, write_model
-
-CLIENTS = 32
-
-
-@pytest.fixture
-def start(tmp_path):
-    model = write_model(tmp_path / "model.onnx", "aaaaaaaaaaaa")
-    return lambda: running(tmp_path, MODEL_PATH=str(model))
+from gunicorn_server import Server, running, write_config
+from load import send
+from tiny_model import multipart, two_lines
 
 
-def ask_until(server, stopped: threading.Event, outcomes: Counter) -> None:
-    """Ask on a connection that is kept, as long as the server accepts one; count the outcomes.
+@contextmanager
+def asking(server: Server, clients: int) -> Iterator[Counter]:
+    """Let clients ask as in load.py for the length of a with block; yield their counts.
 
-    A request counts as lost if the connection was accepted and there is no complete response. On a
-    kept connection, a close before any byte of the response is one that clients retry (RFC 9110,
-    section 9.2.2), so it counts separately.
+    The block begins when several requests of each client have been answered.
     """
-    body, content_type = multipart(two_lines(5))
-    while not stopped.is_set():
-        with closing(server.connect()) as connection:
-            try:
-                connection.connect()
-            except ConnectionError:
-                outcomes["not accepted"] += 1
-                return
-            kept = False
-            try:
-                while connection.sock and not stopped.is_set():
-                    connection.request("POST", "/predict", body, {"Content-Type": content_type})
-                    with connection.getresponse() as response:
-                        answer = json.loads(response.read())
-                    outcomes[response.status, answer.get("prediction")] += 1
-                    kept = True
-            except (http.client.HTTPException, ConnectionError) as error:
-                outcomes["closed between requests" if kept else f"lost: {error!r}"] += 1
-
-
-def test_no_accepted_request_is_lost_when_the_server_is_stopped(start):
-    outcomes, stopped = Counter(), threading.Event()
-    with start() as server:
-        threads = [
-            threading.Thread(target=ask_until, args=(server, stopped, outcomes))
-            for _ in range(CLIENTS)
-        ]
-        for thread in threads:
-            thread.start()
-        server.wait_until(lambda: outcomes[200, 5] > CLIENTS)
-        server.process.terminate()
-        assert server.process.wait(60) == 0
-        stopped.set()
+    counts, ended = Counter(), threading.Event()
+    arguments = (server.url, ended, counts, [], 60)
+    threads = [threading.Thread(target=send, args=arguments) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        server.wait_until(lambda: counts["requests"] > 4 * clients)
+        yield counts
+    finally:
+        ended.set()
         for thread in threads:
             thread.join(60)
-    del outcomes[200, 5]
-    refused = outcomes.pop("not accepted", 0)
-    assert refused <= CLIENTS
-    assert not outcomes, outcomes
 
 
-def test_a_request_in_flight_is_answered_after_sigterm(start):
+def failures(counts: Counter) -> Counter:
+    return Counter({name: count for name, count in counts.items() if name.startswith("failed")})
+
+
+def test_no_accepted_request_is_lost_when_the_server_is_stopped(tmp_path, model_file):
+    with running(tmp_path, MODEL_PATH=str(model_file)) as server, asking(server, 16) as counts:
+        server.process.terminate()
+        assert server.process.wait(60) == 0
+    assert all("ConnectionRefusedError" in name for name in failures(counts)), counts
+
+
+def test_a_worker_that_is_killed_loses_only_its_own_requests_and_is_replaced(tmp_path, model_file):
+    with running(tmp_path, MODEL_PATH=str(model_file)) as server:
+        server.wait_until(lambda: server.read_log().count("serving model") == 2)
+        with asking(server, 8) as counts:
+            os.kill(server.workers()[0], signal.SIGKILL)
+            server.wait_until(lambda: server.read_log().count("serving model") == 3)
+            before = counts["requests"]
+            server.wait_until(lambda: counts["requests"] > before + 8)
+        assert server.ask("GET", "/healthz")[0] == 200
+    # At most the one request that each of the eight clients had sent.
+    assert failures(counts).total() <= 8, counts
+
+
+def test_a_request_in_flight_is_answered_after_sigterm(tmp_path, model_path):
     body, content_type = multipart(two_lines(6))
-    with start() as server, closing(server.connect()) as connection:
+    with (
+        running(tmp_path, MODEL_PATH=str(model_path)) as server,
+        closing(server.connect()) as connection,
+    ):
         connection.putrequest("POST", "/predict")
         connection.putheader("Content-Type", content_type)
         connection.putheader("Content-Length", str(len(body)))
@@ -105,26 +96,3 @@ def test_an_idle_connection_does_not_delay_the_end(tmp_path):
         assert idle.recv(65536).startswith(b"HTTP/1.1 200 ")
         server.process.terminate()
         assert server.process.wait(60) == 0
-
-
-def test_a_worker_that_is_killed_loses_only_its_own_requests_and_is_replaced(start):
-    outcomes, stopped = Counter(), threading.Event()
-    with start() as server:
-        threads = [
-            threading.Thread(target=ask_until, args=(server, stopped, outcomes)) for _ in range(8)
-        ]
-        server.wait_until(lambda: server.read_log().count("serving model") == 2)
-        for thread in threads:
-            thread.start()
-        server.wait_until(lambda: outcomes[200, 5] > 100)
-        os.kill(server.workers()[0], signal.SIGKILL)
-        server.wait_until(lambda: server.read_log().count("serving model") == 3)
-        before = outcomes[200, 5]
-        server.wait_until(lambda: outcomes[200, 5] > before)
-        stopped.set()
-        for thread in threads:
-            thread.join(60)
-        assert server.ask("GET", "/healthz")[0] == 200
-    del outcomes[200, 5]
-    # At most the one request that each of the eight clients had sent.
-    assert outcomes.total() <= 8, outcomes

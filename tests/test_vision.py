@@ -4,6 +4,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from template_classifier import classify
 from vision.digits import MAX_DIGITS, find_digits, inner_pieces, trust
 from vision.image import ImageError
@@ -54,34 +55,15 @@ def test_only_a_picture_in_mnists_form_is_recognized_as_one():
         assert mnist_picture(other) is None
 
 
-def test_pieces_are_those_of_a_flood_fill():
+def test_pieces_are_those_of_scipy():
     rng = np.random.default_rng(0)
     for _ in range(100):
         inner = rng.random((rng.integers(1, 30), rng.integers(1, 30))) < rng.random()
         mask = np.pad(inner, 1)
         labels, boxes = label_pieces(mask)
-        assert np.array_equal(np.unique(labels[mask]), np.arange(1, len(boxes) + 1))
-        assert np.array_equal(flood(mask), named_by_first_pixel(labels, mask))
-
-
-def flood(mask: np.ndarray) -> np.ndarray:
-    """Every piece named by its first pixel: slow and plain."""
-    names = np.where(mask, np.arange(mask.size).reshape(mask.shape) + 1, 0)
-    while True:
-        padded = np.pad(np.where(mask, names, mask.size + 1), 1, constant_values=mask.size + 1)
-        height, width = mask.shape
-        near = [padded[i : i + height, j : j + width] for i in range(3) for j in range(3)]
-        lower = np.where(mask, np.minimum.reduce(near), 0)
-        if np.array_equal(lower, names):
-            return names
-        names = lower
-
-
-def named_by_first_pixel(labels: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    first = np.zeros(labels.max() + 1, int)
-    values, places = np.unique(labels, return_index=True)
-    first[values] = places + 1
-    return np.where(mask, first[labels], 0)
+        expected, count = ndimage.label(mask, np.ones((3, 3)))
+        assert set(labels[mask]) == {*range(1, count + 1)}
+        assert len({*zip(labels[mask], expected[mask], strict=True)}) == len(boxes) == count
 
 
 def test_the_threshold_lies_between_two_groups_of_pixels():

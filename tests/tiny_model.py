@@ -6,11 +6,12 @@ rows 13 - d and 14 + d are the lightest, so a test can tell which picture was as
 
 import io
 import os
+import re
 from pathlib import Path
 
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
-from PIL import Image
+from PIL import Image, ImageDraw
 
 
 def model_bytes(version: str | None, **changes) -> bytes:
@@ -52,11 +53,16 @@ def model_bytes(version: str | None, **changes) -> bytes:
     return model.SerializeToString()
 
 
-def write_model(path: Path, version: str) -> Path:
-    """Publish a model as training does: under another name first, then renamed."""
+def publish(path: Path, data: bytes) -> None:
+    """Replace a file by renaming, as training does."""
     partial = path.with_suffix(".partial")
-    partial.write_bytes(model_bytes(version))
+    partial.write_bytes(data)
     os.replace(partial, path)
+
+
+def write_model(path: Path, version: str) -> Path:
+    """Publish a model of this version."""
+    publish(path, model_bytes(version))
     return path
 
 
@@ -65,6 +71,13 @@ def two_lines(digit: int) -> bytes:
     picture = np.zeros((28, 28), np.uint8)
     picture[[13 - digit, 14 + digit], 4:24] = 255
     return encoded(Image.fromarray(picture))
+
+
+def drawing() -> Image.Image:
+    """An L-shaped stroke in black on white, 120x90."""
+    image = Image.new("L", (120, 90), "white")
+    ImageDraw.Draw(image).line([(40, 15), (40, 70), (75, 70)], fill="black", width=9)
+    return image
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
@@ -82,3 +95,17 @@ def multipart(*files: bytes) -> tuple[bytes, str]:
         for index, data in enumerate(files)
     )
     return body + b"--edge--\r\n", "multipart/form-data; boundary=edge"
+
+
+def post(client, *files: bytes, query: str = ""):
+    """Send pictures as a form through Flask's test client."""
+    body, content_type = multipart(*files)
+    return client.post(f"/predict{query}", data=body, content_type=content_type)
+
+
+def assert_error(response, status: int, pattern: str) -> None:
+    """Check status and message of an error response of Flask's test client."""
+    assert response.status_code == status, response.text
+    assert response.mimetype == "application/json"
+    assert list(response.json) == ["error"]
+    assert re.search(pattern, response.json["error"]), response.json["error"]
