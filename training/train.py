@@ -20,17 +20,14 @@ if __name__ == "__main__":  # before torch is imported, which takes seconds and 
 
 import io
 import json
-import math
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, redirect_stdout
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
 
 import click
 import corrections
@@ -41,17 +38,7 @@ from augment import augment
 from corrections import Corrections
 from dataset import DATASETS, Dataset, batches, load_dataset
 from evaluate import plot_curves, plot_results
-from model import (
-    RECIPES,
-    Recipe,
-    bf16_is_fast,
-    build,
-    distortion,
-    drawn_digits,
-    learning_rate,
-    logits_of,
-    normalise,
-)
+from model import RECIPES, Recipe, autocast, build, learning_rate, logits_of, normalise, schedule
 from process import Failure
 from publish import publish, published_metadata, restore_previous
 from ranks import rank
@@ -63,74 +50,45 @@ MIN_ACCURACY = {"mnist": 0.98, "synthetic": 0.95}  # on the held-out images
 DRY_RUN_STEPS = 5
 
 
-class Batch(NamedTuple):
-    """Images uint8 [N, 28, 28] with their labels, and drawn ones to choose some from."""
-
-    images: Tensor
-    labels: Tensor
-    added: Tensor
-    added_labels: Tensor
-    non_digits: Tensor
-
-
 def batch_loss(
-    network: nn.Module, batch: Batch, recipe: Recipe, strength: float, drawn: int
+    network: nn.Module, data: Dataset, chosen: Tensor, recipe: Recipe, step: int, steps: int
 ) -> Tensor:
-    """Cross entropy of a batch's augmented images, with `drawn` digits and some non-digits added.
+    """Cross entropy of the chosen images, augmented, with drawn digits and some non-digits added.
 
     With several ranks it is weighted, so that the mean over the ranks is that of the whole batch.
     The target of a non-digit is ten equal probabilities (Hendrycks, Mazeika and Dietterich 2019,
-    "Deep Anomaly Detection with Outlier Exposure").
+    "Deep Anomaly Detection with Outlier Exposure"). Raises Failure if the loss is not finite.
     """
-    device = batch.images.device
-    digits = torch.randint(len(batch.added), (ranks.share(drawn),)).to(device)
-    others = torch.randint(len(batch.non_digits), (ranks.share(recipe.non_digits),)).to(device)
-    images = torch.cat([batch.images, batch.added[digits], batch.non_digits[others]])
-    labels = torch.cat([batch.labels, batch.added_labels[digits]])
+    device = data.train.device
+    strength, drawn = schedule(recipe, step, steps)
+    digits = torch.randint(len(data.added), (ranks.share(drawn),)).to(device)
+    others = torch.randint(len(data.non_digits), (ranks.share(recipe.non_digits),)).to(device)
+    images = torch.cat([data.train[chosen], data.added[digits], data.non_digits[others]])
+    labels = torch.cat([data.train_labels[chosen], data.added_labels[digits]])
     smoothing = recipe.label_smoothing
     targets = F.one_hot(labels, 10) * (1 - smoothing) + smoothing / 10
     targets = torch.cat([targets, targets.new_full((len(others), 10), 0.1)])
     pixels = normalise(augment(images, recipe, strength))
     pixels = pixels.contiguous(memory_format=torch.channels_last)
-    with torch.autocast(pixels.device.type, torch.bfloat16, enabled=bf16_is_fast(pixels.device)):
+    with autocast(device):
         logits = network(pixels)
     weight = len(targets) * ranks.ranks() / (recipe.batch + drawn + recipe.non_digits)
-    return weight * F.cross_entropy(logits.float(), targets)
-
-
-def take_step(
-    network: nn.Module,
-    sgd: torch.optim.SGD,
-    batch: Batch,
-    recipe: Recipe,
-    step: int,
-    steps: int,
-) -> float:
-    """Update the weights with a batch; returns the loss. Raises Failure if it is not finite."""
-    sgd.param_groups[0]["lr"] = learning_rate(recipe, step, steps)
-    sgd.zero_grad()
-    strength, drawn = distortion(recipe, step, steps), drawn_digits(recipe, step, steps)
-    loss = batch_loss(network, batch, recipe, strength, drawn)
-    if not math.isfinite(loss.item()):
+    loss = weight * F.cross_entropy(logits.float(), targets)
+    if not loss.isfinite():
         raise Failure(f"the loss became {loss.item()} at step {step + 1}: stopped", os.EX_SOFTWARE)
-    loss.backward()
-    sgd.step()
-    return loss.item()
+    return loss
 
 
 def held_out_accuracy(network: nn.Module, data: Dataset) -> float:
     """The accuracy on the held-out images; the network stays in training mode.
 
-    Each rank evaluates its share of the images, with the mean of the ranks' BatchNorm statistics.
+    Each rank evaluates all of them, with the mean of the ranks' BatchNorm statistics.
     """
     ranks.average(network.buffers())
     network.eval()
-    share = slice(rank(), None, ranks.ranks())
-    predictions = logits_of(network, data.held_out[share]).argmax(dim=1)
-    right = (predictions == data.held_out_labels[share]).float().sum()
+    predictions = logits_of(network, data.held_out).argmax(dim=1)
     network.train()
-    ranks.average([right])
-    return right.item() * ranks.ranks() / len(data.held_out)
+    return (predictions == data.held_out_labels).float().mean().item()
 
 
 def train(
@@ -140,33 +98,33 @@ def train(
 
     A signal ends the process after the current step, with a checkpoint to resume from.
     """
-    recipe, seed = options.recipe, options.seed
+    recipe = options.recipe
+    network, sgd = build(recipe, options.seed, device)
     saved = ranks.from_rank_0(path.read_bytes() if path.exists() else b"")
-    build_new = partial(build, recipe, seed, device)
-    (network, sgd), first, history = process.load_checkpoint(path, saved, build_new)
+    first, history = process.resume(path, saved, network, sgd)
     data = Dataset(*(part.to(device) for part in data))
     per_epoch = DRY_RUN_STEPS if options.dry_run else len(data.train) // recipe.batch
     steps = per_epoch * recipe.epochs
+    left = batches(len(data.train), range(first, steps), per_epoch, recipe.batch, options.seed)
     started = time.monotonic() - (history[-1]["seconds"] if history else 0)
     parallel = ranks.parallel(network.train())
     bar = tqdm(total=steps, initial=first, unit="step", disable=not sys.stdout.isatty())
     with bar, process.noted_signals() as received:
-        for step, chosen in batches(
-            len(data.train), range(first, steps), per_epoch, recipe.batch, seed
-        ):
-            chosen = chosen.to(device)
-            added = data.added, data.added_labels, data.non_digits
-            batch = Batch(data.train[chosen], data.train_labels[chosen], *added)
-            loss = take_step(parallel, sgd, batch, recipe, step, steps)
+        for step, chosen in left:
+            rate = sgd.param_groups[0]["lr"] = learning_rate(recipe, step, steps)
+            loss = batch_loss(parallel, data, chosen.to(device), recipe, step, steps)
+            sgd.zero_grad()
+            loss.backward()
+            sgd.step()
             bar.update()
             epoch, rest = divmod(step + 1, per_epoch)
             if rest == 0:
-                accuracy, rate = held_out_accuracy(network, data), sgd.param_groups[0]["lr"]
-                values = (epoch, accuracy, loss, rate, round(time.monotonic() - started, 1))
+                accuracy, seconds = held_out_accuracy(network, data), time.monotonic() - started
+                values = (epoch, accuracy, loss.item(), rate, round(seconds, 1))
                 record(history, values, options)
             signal = ranks.any_signal(received, device)
             if (signal or rest == 0) and rank() == 0:
-                process.save_checkpoint(path, step + 1, (network, sgd), history)
+                process.save_checkpoint(path, step + 1, network, sgd, history)
             if signal:
                 bar.close()
                 print(f"stopped after step {step + 1} of {steps}: run the same command to resume")
@@ -223,21 +181,28 @@ def train_and_publish(
     chosen = {"name": options.recipe_name, "dataset": options.dataset, "seed": options.seed}
     chosen |= options.recipe._asdict()
     if found:
-        before = corrections.measure_before(folder, data, found) if rank() == 0 else None
         data, chosen["corrections"] = corrections.add_to(data, found), found.checksum
     where = f"{device.type}, {torch.get_num_threads()} threads"
     where += f", {ranks.ranks()} ranks" if ranks.ranks() > 1 else ""
     print(f"training on {len(data.train)} {options.dataset} images ({where})", flush=True)
-    path = process.checkpoint_path(folder, chosen)
+    path = process.checkpoint_path(folder, {**chosen, "torch": torch.__version__})
     ranks.check_same_run(path.name)
-    process.report_other_checkpoints(path)
+    for other in sorted(folder.glob("checkpoint-*.pt")):
+        if other != path:  # only its owner can decide
+            print(f"keeping {other}, which belongs to a run with other options or code", flush=True)
     network, history = train(data, options, device, path)
     if rank() == 0:
         facts = {"dataset": options.dataset, "recipe": chosen, "trained_on": where}
+        accuracy = history[-1]["held_out_accuracy"]
         if found:
-            facts["corrections"] = corrections.judge(network, history, found, before)
-        floor = options.min_accuracy
-        probabilities = publish(network, data, folder, floor, facts, options.replace)
+            facts["corrections"] = corrections.judge(network, accuracy, data, found, folder)
+        if accuracy < options.min_accuracy:
+            raise Failure(
+                f"the held-out accuracy {accuracy:.2%} is below --min-accuracy "
+                f"{options.min_accuracy:.2%}: nothing published, the checkpoint is kept",
+                os.EX_SOFTWARE,
+            )
+        probabilities = publish(network, data, facts, folder, options.replace)
         path.unlink()
         plot_curves(history, folder / "curves.png")
         plot_results(data.test.numpy(), data.test_labels.numpy(), probabilities, folder)
