@@ -111,7 +111,8 @@ def files_in(source: Path) -> Iterator[tuple[str, bytes]]:
     elif zipfile.is_zipfile(source):
         with zipfile.ZipFile(source) as archive:
             for name in archive.namelist():
-                yield os.path.basename(name), archive.open(name).read(MAX_BYTES)
+                with archive.open(name) as file:
+                    yield os.path.basename(name), file.read(MAX_BYTES)
     else:
         with tarfile.open(source, "r:") as archive:
             for member in filter(tarfile.TarInfo.isreg, archive):

@@ -10,6 +10,7 @@ import hashlib
 import http.client
 import os
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -170,7 +171,8 @@ def fetch(url: str, md5: str) -> bytes:
     except (OSError, http.client.HTTPException, ValueError) as error:
         problem = f"{url.rpartition('/')[2]}: {str(error) or type(error).__name__}"
         # Wrong content, or a certificate that is not trusted, which is a ValueError as well.
-        wrong = isinstance(getattr(error, "reason", error), ValueError)
-        status = getattr(error, "code", 500)
-        refused = status < 500 and status not in (408, 429)
-        raise Failure(problem, os.EX_DATAERR if wrong or refused else os.EX_UNAVAILABLE) from None
+        final = isinstance(getattr(error, "reason", error), ValueError)
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
+            final = error.code < 500 and error.code not in (408, 429)
+        raise Failure(problem, os.EX_DATAERR if final else os.EX_UNAVAILABLE) from None
