@@ -139,10 +139,18 @@ def plot_curves(history: list[dict[str, float]], path: Path) -> None:
             axis.grid(alpha=0.3)
 
 
-def plot_confusion(matrix: np.ndarray, path: Path) -> None:
-    """A confusion matrix int [10, 10]: rows are labels, columns are predictions."""
+def plot_results(
+    images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, folder: Path
+) -> None:
+    """Write confusion.png and mistakes.png into `folder`, for uint8 [N, 28, 28] and [N, 10].
+
+    Rows of the first one are labels, columns are predictions. The second one has the most confident
+    mistakes, with label, prediction and confidence.
+    """
+    predictions, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    matrix = confusion_matrix(labels, predictions)
     mistakes = matrix * (1 - np.eye(10, dtype=int))
-    with figure(path, 5, 5) as plot:
+    with figure(folder / "confusion.png", 5, 5) as plot:
         axis = plot.subplots()
         axis.imshow(mistakes, cmap="Reds")  # the diagonal would hide everything else
         for label, prediction in np.argwhere(matrix):
@@ -150,17 +158,10 @@ def plot_confusion(matrix: np.ndarray, path: Path) -> None:
             style = {"ha": "center", "va": "center", "fontsize": 8, "color": "w" if dark else "k"}
             axis.text(prediction, label, str(matrix[label, prediction]), **style)
         axis.set(xlabel="prediction", ylabel="label", xticks=range(10), yticks=range(10))
-
-
-def plot_mistakes(
-    images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, path: Path
-) -> None:
-    """The most confident mistakes among uint8 [N, 28, 28], with label, prediction, confidence."""
-    predictions, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = np.flatnonzero(predictions != labels)
     shown = wrong[np.argsort(-confidence[wrong])][:MISTAKES]
     rows = max(1, -(-len(shown) // 8))
-    with figure(path, 9, 1.4 * rows + 0.4) as plot:
+    with figure(folder / "mistakes.png", 9, 1.4 * rows + 0.4) as plot:
         plot.suptitle(f"{len(wrong)} of {len(labels)} images misread", fontsize=10)
         axes = list(plot.subplots(rows, 8).flat)
         for axis in axes:
@@ -169,15 +170,6 @@ def plot_mistakes(
             axis.imshow(images[index], cmap="gray_r", vmin=0, vmax=255)
             title = f"{labels[index]} read as {predictions[index]}\n{confidence[index]:.0%}"
             axis.set_title(title, fontsize=7)
-
-
-def plot_results(
-    images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, folder: Path
-) -> None:
-    """Write confusion.png and mistakes.png into `folder`, for the probabilities [N, 10]."""
-    matrix = confusion_matrix(labels, probabilities.argmax(axis=1))
-    plot_confusion(matrix, folder / "confusion.png")
-    plot_mistakes(images, labels, probabilities, folder / "mistakes.png")
 
 
 @click.command(help=__doc__.replace("\n\n", "\n\n\b\n"))
