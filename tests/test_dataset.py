@@ -2,7 +2,6 @@
 
 import gzip
 import os
-import socket
 import ssl
 import subprocess
 import threading
@@ -23,23 +22,20 @@ CONTENT = dict(zip(NAMES, map(idx, ARRAYS), strict=True))
 
 
 class Mirror(BaseHTTPRequestHandler):
-    """Answers with CONTENT, after what `server.misbehave(self, body)` did to it."""
+    """Answers with CONTENT, or as `server.misbehave(self, body)` does."""
 
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
         self.server.paths.append(self.path)
-        body = CONTENT[self.path.rsplit("/", 1)[-1]]
-        body = self.server.misbehave(self, body)
-        if body is not None:
-            self.answer(200, body)
+        self.server.misbehave(self, CONTENT[self.path.rsplit("/", 1)[-1]])
+        self.close_connection = True
 
-    def answer(self, status, body, length=None):
+    def answer(self, body, status=200, length=None):
         self.send_response(status)
         self.send_header("Content-Length", str(length or len(body)))
         self.end_headers()
         self.wfile.write(body)
-        self.close_connection = True
 
     def log_message(self, *_):
         pass
@@ -50,7 +46,7 @@ def start_mirror():
     """start_mirror(misbehave) gives a running server with `url` and the `paths` asked for."""
     servers = []
 
-    def start(misbehave=lambda handler, body: body):
+    def start(misbehave=Mirror.answer):
         server = ThreadingHTTPServer(("127.0.0.1", 0), Mirror)
         server.misbehave, server.paths = misbehave, []
         server.url = f"http://127.0.0.1:{server.server_address[1]}/"
@@ -74,30 +70,16 @@ def small_archives(monkeypatch):
     monkeypatch.delenv("MNIST_MIRROR", raising=False)
 
 
-def hang(handler, _body):
-    handler.rfile.read()  # until the client gives up
-    handler.close_connection = True
-
-
-def hang_up(handler, _body):
-    handler.connection.shutdown(socket.SHUT_RDWR)
-    handler.close_connection = True
-
-
 # What a mirror does, what the message says, and whether asking again may help.
 MISBEHAVIOUR = {
-    "truncated": (
-        lambda handler, body: handler.answer(200, body[:-50], length=len(body)),
-        "50 more expected",
-        True,
-    ),
-    "corrupted": (lambda handler, body: body[:100] + b"\0" + body[101:], "something else", False),
-    "not found": (lambda handler, body: handler.answer(404, b"no"), "HTTP Error 404", False),
-    "forbidden": (lambda handler, body: handler.answer(403, b"no"), "HTTP Error 403", False),
-    "overloaded": (lambda handler, body: handler.answer(503, b"later"), "HTTP Error 503", True),
-    "web page": (lambda handler, body: b"\n<!DOCTYPE html><p>Log in", "a web page instead", False),
-    "hangs": (hang, "timed out", True),
-    "hangs up": (hang_up, "closed connection without response", True),
+    "truncated": (lambda m, body: m.answer(body[:-50], length=len(body)), "50 more expected", True),
+    "corrupted": (lambda m, body: m.answer(body[:-1] + b"x"), "something else instead", False),
+    "not found": (lambda m, _: m.answer(b"no", 404), "HTTP Error 404", False),
+    "forbidden": (lambda m, _: m.answer(b"no", 403), "HTTP Error 403", False),
+    "overloaded": (lambda m, _: m.answer(b"later", 503), "HTTP Error 503", True),
+    "web page": (lambda m, _: m.answer(b"\n<!DOCTYPE html>Log in"), "a web page instead", False),
+    "hangs": (lambda m, _: m.rfile.read(), "timed out", True),  # until the client gives up
+    "hangs up": (lambda m, _: None, "closed connection without response", True),
 }
 
 
@@ -137,9 +119,8 @@ def test_after_a_mirror_that_misbehaves_the_next_one_is_used(
 def test_a_temporary_failure_of_the_only_mirror_is_survived(start_mirror, tmp_path, monkeypatch):
     failures = iter([503, 429])
 
-    def fail_twice(handler, body):
-        status = next(failures, None)
-        return handler.answer(status, b"later") if status else body
+    def fail_twice(mirror, body):
+        mirror.answer(body, next(failures, 200))
 
     mirror = start_mirror(fail_twice)
     monkeypatch.setenv("MNIST_MIRROR", mirror.url)
