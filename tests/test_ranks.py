@@ -11,6 +11,7 @@ from pathlib import Path
 import dataset
 import pytest
 import ranks
+import torch
 import train
 from conftest import ROOT, start_training, training_environment
 from mirror_writing import save_tar
@@ -195,3 +196,11 @@ def test_too_many_ranks_for_a_batch_are_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "9")
     with pytest.raises(Exception, match="use at most 8 ranks"):
         ranks.check_share(128)
+
+
+def test_the_statistics_of_batch_normalisation_become_their_mean_over_the_ranks(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(ranks.dist, "all_reduce", lambda tensor: tensor.mul_(2))  # of equal ranks
+    mean, batches = torch.tensor([3.0]), torch.tensor(7)
+    ranks.average([mean, batches])
+    assert (mean.item(), batches.item()) == (3, 7)
