@@ -21,18 +21,19 @@ sys.path[:0] = [str(ROOT / folder) for folder in ("training", "tests")]
 import ranks
 import torch
 import torch.distributed as dist
+from dataset import Dataset
 from model import RECIPES, build
 from ports import free_port
 from tables import middle, table
-from train import Batch, take_step
+from train import batch_loss
 
 
 def measure(seconds: float) -> dict[str, float]:
     """As a rank: train for a while; returns images per second and the cost of communication."""
     recipe, device = RECIPES["default"], torch.device("cpu")
     images = torch.randint(256, (ranks.share(recipe.batch), 28, 28), dtype=torch.uint8)
-    digits = images, torch.randint(10, (len(images),))
-    batch = Batch(*digits, *digits, images)
+    labels, chosen = torch.randint(10, (len(images),)), torch.arange(len(images))
+    data = Dataset(*(images, labels) * 4, images)
     with ranks.joined(device):
         network, sgd = build(recipe, 0, device)
         parallel = ranks.parallel(network.train())
@@ -41,7 +42,9 @@ def measure(seconds: float) -> dict[str, float]:
             steps += 1
             if steps == 0:
                 started = time.monotonic()
-            take_step(parallel, sgd, batch, recipe, max(steps, 0), 100_000)
+            sgd.zero_grad()
+            batch_loss(parallel, data, chosen, recipe, max(steps, 0), 100_000).backward()
+            sgd.step()
             # Rank 0 decides when to stop, in the way in which train.py agrees on a signal.
             late = steps > 0 and time.monotonic() - started > seconds
             if ranks.any_signal([int(late and ranks.rank() == 0)], device):

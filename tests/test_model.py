@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from drawing.synthetic import draw_digits
-from model import RECIPES, build_network, distortion, drawn_digits, learning_rate, normalise
+from model import RECIPES, build_network, learning_rate, normalise, schedule
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -32,17 +32,11 @@ def test_the_learning_rate_rises_to_its_peak_and_falls_to_almost_nothing():
     assert 0 < rates[-1] < recipe.peak_learning_rate / 50
 
 
-def test_the_distortions_are_milder_at_the_end():
+def test_at_the_end_the_distortions_are_milder_and_fewer_drawn_digits_are_added():
     recipe = RECIPES["default"]
-    strengths = [distortion(recipe, step, 100) for step in range(100)]
-    assert strengths == [1.0] * 75 + [recipe.last_strength] * 25
-
-
-def test_fewer_drawn_digits_are_added_at_the_end():
-    recipe = RECIPES["default"]
-    counts = [drawn_digits(recipe, step, 100) for step in range(100)]
-    assert counts == [recipe.drawn_digits] * 75 + [recipe.last_drawn_digits] * 25
-    assert recipe.last_drawn_digits < recipe.drawn_digits
+    first, last = (1.0, recipe.drawn_digits), (recipe.last_strength, recipe.last_drawn_digits)
+    assert [schedule(recipe, step, 100) for step in range(100)] == [first] * 75 + [last] * 25
+    assert all(one > other for one, other in zip(first, last, strict=True))
 
 
 def test_augmented_digits_are_valid_images_and_all_differ():

@@ -4,6 +4,7 @@ import errno
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from unittest.mock import Mock
 
 import click
 import evaluate
@@ -33,7 +34,7 @@ def published(network, tmp_path_factory):
     folder, verified, verify = tmp_path_factory.mktemp("published"), [], publish.verify
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(publish, "verify", lambda m, *rest: (verified.append(m), verify(m, *rest)))
-        probabilities = publish.publish(network, small_data(), folder, 0.0, {"dataset": "none"})
+        probabilities = publish.publish(network, small_data(), {"dataset": "none"}, folder)
     return folder, probabilities, verified
 
 
@@ -62,7 +63,7 @@ def test_the_temperature_and_the_version_do_not_depend_on_the_test_images(
 ):
     data = small_data()
     other = data._replace(test_labels=(data.test_labels + 1) % 10, test=255 - data.test)
-    publish.publish(network, other, tmp_path, 0.0, {"dataset": "none"})
+    publish.publish(network, other, {}, tmp_path)
     one, two = (publish.published_metadata(f / "model.onnx") for f in (published[0], tmp_path))
     assert one["temperature"] == two["temperature"]
     assert one["model_version"] == two["model_version"]
@@ -86,32 +87,16 @@ def test_a_model_that_onnxruntime_answers_differently_is_refused(network, publis
     assert raised.value.exit_code == 70
 
 
-def test_a_model_below_the_floor_is_not_exported(network, tmp_path):
-    with pytest.raises(Failure, match="below --min-accuracy 90.00%: nothing") as raised:
-        publish.publish(network, small_data(), tmp_path, 0.9, {})
-    assert raised.value.exit_code == 70
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_crash_while_publishing_leaves_newer_weights_and_a_complete_old_model(
     network, tmp_path, monkeypatch
 ):
-    predictor = publish.Predictor(network, 1.0)
-    publish.write(tmp_path, predictor, b"old model")
-    write = publish.write_atomically
-
-    def crash(path, content):
-        if path.name == "model.onnx":
-            raise SystemExit
-        write(path, content)
-
-    monkeypatch.setattr(publish, "write_atomically", crash)
-    newer = publish.Predictor(network, 2.0)
+    publish.write(tmp_path, network, b"old model", FIRST)
+    monkeypatch.setattr(publish, "write_atomically", Mock(side_effect=SystemExit))
     with pytest.raises(SystemExit):
-        publish.write(tmp_path, newer, b"new model")
+        publish.write(tmp_path, network, b"new model", SECOND)
     assert (tmp_path / "model.onnx").read_bytes() == b"old model"
     weights = torch.load(tmp_path / "mnist_cnn.pt", weights_only=True)
-    assert weights["model_version"] == publish.content_version(newer)
+    assert weights["model_version"] == SECOND
 
 
 def test_the_published_bytes_are_the_verified_ones_without_a_path_of_this_machine(published):
@@ -139,27 +124,17 @@ def version_of(path):
 def test_the_model_that_is_replaced_is_kept_and_can_be_served_again_back_and_forth(
     network, tmp_path
 ):
-    first, second = publish.Predictor(network, 1.0), publish.Predictor(network, 2.0)
-    versions = [publish.content_version(each) for each in (first, second)]
     model, previous = tmp_path / "model.onnx", tmp_path / "model.previous.onnx"
-    publish.write(tmp_path, first, model_bytes(versions[0]))
+    publish.write(tmp_path, network, model_bytes(FIRST), FIRST)
     assert not previous.exists()
-    publish.write(tmp_path, second, model_bytes(versions[1]))
+    publish.write(tmp_path, network, model_bytes(SECOND), SECOND)
+    publish.write(tmp_path, network, model_bytes(SECOND), SECOND)  # does not replace anything
     for _ in range(2):
-        assert (version_of(model), version_of(previous)) == (versions[1], versions[0])
-        assert publish.restore_previous(tmp_path) == versions[0]
-        assert (version_of(model), version_of(previous)) == (versions[0], versions[1])
-        assert publish.restore_previous(tmp_path) == versions[1]
+        assert (version_of(model), version_of(previous)) == (SECOND, FIRST)
+        assert publish.restore_previous(tmp_path) == FIRST
+        assert (version_of(model), version_of(previous)) == (FIRST, SECOND)
+        assert publish.restore_previous(tmp_path) == SECOND
     assert {path.name for path in tmp_path.glob("*.onnx")} == {model.name, previous.name}
-
-
-def test_a_model_published_again_does_not_take_the_place_of_the_previous_one(network, tmp_path):
-    predictor = publish.Predictor(network, 1.0)
-    content = model_bytes(publish.content_version(predictor))
-    (tmp_path / "model.onnx").write_bytes(model_bytes(FIRST))  # as left by an older train.py
-    publish.write(tmp_path, predictor, content)
-    publish.write(tmp_path, predictor, content)
-    assert version_of(tmp_path / "model.previous.onnx") == FIRST
 
 
 def test_without_a_previous_model_nothing_changes(tmp_path):
@@ -172,7 +147,7 @@ def test_without_a_previous_model_nothing_changes(tmp_path):
 @pytest.mark.parametrize(
     "action",
     [
-        lambda folder, network: publish.write(folder, publish.Predictor(network, 1.0), b"new"),
+        lambda folder, network: publish.write(folder, network, b"new", "another"),
         lambda folder, _network: publish.restore_previous(folder),
     ],
     ids=["publish", "restore"],
@@ -182,9 +157,7 @@ def test_on_a_full_disk_the_same_model_is_served(network, tmp_path, monkeypatch,
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
 
-    def full(path, content):
-        raise OSError(errno.ENOSPC, "No space left on device", str(path))
-
+    full = Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
     monkeypatch.setattr(publish, "write_atomically", full)
     with pytest.raises(OSError, match="No space left"):
         action(tmp_path, network)
@@ -216,7 +189,7 @@ def published_worse(network, tmp_path, monkeypatch):
     labels = data.held_out_labels.numpy()
     monkeypatch.setattr(publish, "classify", lambda model, images: np.eye(10)[labels])
     monkeypatch.setattr(publish, "verify", lambda *arguments: None)
-    return lambda **options: publish.publish(network, data, tmp_path, 0.0, {}, **options)
+    return lambda **options: publish.publish(network, data, {}, tmp_path, **options)
 
 
 def test_a_model_clearly_worse_than_the_one_it_would_replace_is_refused(published_worse, tmp_path):

@@ -31,26 +31,15 @@ def run(data_dir, target):
     return CliRunner().invoke(testing_images.main, [str(data_dir), str(target)])
 
 
-def test_each_test_image_is_a_picture_named_by_its_label_and_its_place(data_dir, tmp_path):
+def test_each_test_image_is_a_jpeg_named_by_its_label_and_its_place(data_dir, images, tmp_path):
     target = tmp_path / "new" / "testing"
-    result = run(data_dir, target)
-    written = {str(path.relative_to(target)) for path in target.rglob("*.*")}
-    assert written == {f"{label}/{index}.jpg" for index, label in enumerate(LABELS)}
-    assert result.output == f"wrote 12 pictures as {target}/DIGIT/INDEX.jpg\n"
-
-
-def test_a_jpeg_has_almost_the_pixels_of_its_image(data_dir, images, tmp_path):
-    assert run(data_dir, tmp_path / "testing").exit_code == os.EX_OK
+    assert run(data_dir, target).output == f"wrote 12 pictures as {target}/DIGIT/INDEX.jpg\n"
+    assert len(list(target.rglob("*.*"))) == 12
     for index, (image, label) in enumerate(zip(images, LABELS, strict=True)):
-        with Image.open(tmp_path / "testing" / str(label) / f"{index}.jpg") as picture:
+        with Image.open(target / str(label) / f"{index}.jpg") as picture:
             assert (picture.format, picture.mode, picture.size) == ("JPEG", "L", (28, 28))
             difference = np.asarray(picture, float) - image
         assert np.sqrt((difference**2).mean()) < 5  # of 255
-
-
-def test_archives_of_different_lengths_are_refused(images, tmp_path):
-    with pytest.raises(ValueError, match="shorter"):
-        testing_images.write_images(images, np.uint8(LABELS[:-1]), tmp_path)
 
 
 def test_without_mnist_the_exit_code_is_that_of_training(tmp_path, monkeypatch):

@@ -12,14 +12,13 @@ import gzip
 import hashlib
 import io
 import json
-import math
 import os
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -86,7 +85,11 @@ def read(source: Path) -> list[tuple[bytes, int]]:
     Raises Failure or OSError.
     """
     try:
-        images, labels = map(read_idx, idx_files(source))
+        files = [(name, content) for name, content in files_in(source) if name in NAMES]
+        for name in NAMES:
+            if (count := sum(name == other for other, _ in files)) != 1:
+                raise ValueError(f"{count} files named {name} instead of one")
+        images, labels = (read_idx(dict(files)[name]) for name in NAMES)
         if images.ndim != 3 or images.shape[1:] != (28, 28):
             raise ValueError(f"images of shape {images.shape} instead of (N, 28, 28)")
         if labels.shape != images.shape[:1]:
@@ -100,34 +103,20 @@ def read(source: Path) -> list[tuple[bytes, int]]:
     return [(image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True)]
 
 
-def idx_files(source: Path) -> list[bytes]:
-    """The two gzipped IDX files in a tar file, zip file or folder; raises ValueError and others."""
+def files_in(source: Path) -> Iterator[tuple[str, bytes]]:
+    """The names, without folders, and contents of the files in a tar file, zip file or folder."""
     if source.is_dir():
-        found = [(path.name, path.read_bytes()) for path in source.iterdir() if path.name in NAMES]
+        for path in filter(Path.is_file, source.iterdir()):
+            yield path.name, path.read_bytes()
     elif zipfile.is_zipfile(source):
         with zipfile.ZipFile(source) as archive:
-            found = [
-                (os.path.basename(name), read_some(archive.open(name)))
-                for name in archive.namelist()
-                if os.path.basename(name) in NAMES
-            ]
+            for name in archive.namelist():
+                with archive.open(name) as file:
+                    yield os.path.basename(name), file.read(MAX_BYTES)
     else:
         with tarfile.open(source, "r:") as archive:
-            found = [
-                (os.path.basename(member.name), read_some(archive.extractfile(member)))
-                for member in archive
-                if member.isreg() and os.path.basename(member.name) in NAMES
-            ]
-    for name in NAMES:
-        if (count := sum(name == other for other, _ in found)) != 1:
-            raise ValueError(f"{count} files named {name} instead of one")
-    return [dict(found)[name] for name in NAMES]
-
-
-def read_some(file: BinaryIO) -> bytes:
-    """At most MAX_BYTES of a file, which is closed."""
-    with file:
-        return file.read(MAX_BYTES)
+            for member in filter(tarfile.TarInfo.isreg, archive):
+                yield os.path.basename(member.name), archive.extractfile(member).read(MAX_BYTES)
 
 
 def read_idx(content: bytes) -> np.ndarray:
@@ -137,14 +126,11 @@ def read_idx(content: bytes) -> np.ndarray:
     """
     with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
         plain = file.read(MAX_BYTES)
-    dimensions = plain[3] if len(plain) > 3 else 0
-    start = 4 + 4 * dimensions
-    if plain[:3] != b"\0\0\x08" or len(plain) < start:
+    if len(plain) < 4 or plain[:3] != b"\0\0\x08":
         raise ValueError("not an IDX file of unsigned bytes")
-    shape = [int(length) for length in np.frombuffer(plain, ">u4", dimensions, offset=4)]
-    if math.prod(shape) != len(plain) - start:
-        raise ValueError(f"an IDX file of shape {shape} with {len(plain) - start} bytes")
-    return np.frombuffer(plain, np.uint8, offset=start).reshape(shape)
+    dimensions = plain[3]
+    shape = np.frombuffer(plain, ">u4", dimensions, offset=4)
+    return np.frombuffer(plain, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
 
 
 def split(labels: dict[bytes, int]) -> Corrections:
@@ -153,13 +139,11 @@ def split(labels: dict[bytes, int]) -> Corrections:
     The pixels alone decide, so that a correction stays on its side when others are added.
     """
     ordered = sorted(labels.items())
-    pixels = np.frombuffer(b"".join(image for image, _ in ordered), np.uint8)
-    images = torch.from_numpy(pixels.reshape(-1, 28, 28).copy())
+    pixels = bytearray().join(image for image, _ in ordered)
+    images = torch.frombuffer(pixels, dtype=torch.uint8).view(-1, 28, 28)
     digits = torch.tensor([label for _, label in ordered])
-    held_back = torch.tensor(
-        [hashlib.sha256(image).digest()[0] % HELD_BACK == 0 for image, _ in ordered]
-    )
-    held_back &= len(ordered) >= MIN_TO_HOLD_BACK
+    chosen = [hashlib.sha256(image).digest()[0] % HELD_BACK == 0 for image, _ in ordered]
+    held_back = torch.tensor(chosen) & (len(ordered) >= MIN_TO_HOLD_BACK)
     checksum = hashlib.sha256(b"".join(image + bytes([label]) for image, label in ordered))
     return Corrections(
         *(images[~held_back], digits[~held_back]),
@@ -178,37 +162,26 @@ def add_to(data: Dataset, corrections: Corrections) -> Dataset:
     )
 
 
-def measure_before(folder: Path, data: Dataset, corrections: Corrections) -> tuple[float, int]:
-    """The held-out accuracy of the model.onnx in `folder`, which is to be replaced, and the number
-    of held-back corrections that it reads correctly.
-
-    If it was trained on corrections itself, the accuracy before those counts, so that repeated
-    training cannot lower it step by step.
-    """
-    model = folder / "model.onnx"
-    images = torch.cat([data.held_out, corrections.held_back]).numpy()
-    labels = torch.cat([data.held_out_labels, corrections.held_back_labels]).numpy()
-    right = classify(str(model), images).argmax(axis=1) == labels
-    recorded = json.loads(published_metadata(model).get("corrections", "{}"))
-    accuracy = float(right[: len(data.held_out)].mean())
-    reference = max(accuracy, recorded.get("reference_accuracy", 0))
-    return round(reference, 5), int(right[len(data.held_out) :].sum())
-
-
 def judge(
-    network: nn.Module, history: list[dict], corrections: Corrections, before: tuple[float, int]
+    network: nn.Module, accuracy: float, data: Dataset, corrections: Corrections, folder: Path
 ) -> dict[str, object]:
-    """Report what the training on corrections changed; returns what the model's metadata records.
+    """Compare a trained network with the model.onnx in `folder`, which it is to replace.
 
-    `history` has the metrics of the training, `before` is from measure_before(). Raises Failure if
-    the held-out accuracy is more than TOLERANCE below the one before.
+    `accuracy` is the network's on the held-out images. If the model was trained on corrections
+    itself, the accuracy before those counts, so that repeated training cannot lower it step by
+    step. Returns what the new model's metadata records; raises Failure if the accuracy is more than
+    TOLERANCE below the one before.
     """
-    reference, right_before = before
-    accuracy = history[-1]["held_out_accuracy"]
     images, labels = corrections.held_back, corrections.held_back_labels
-    right = 0
-    if len(images):
-        right = int((logits_of(network.cpu(), images).argmax(dim=1) == labels).sum())
+    held_out = len(data.held_out)
+    both = torch.cat([data.held_out, images]).numpy()
+    answers = classify(str(folder / "model.onnx"), both).argmax(axis=1)
+    before = answers == torch.cat([data.held_out_labels, labels]).numpy()
+    recorded = json.loads(published_metadata(folder / "model.onnx").get("corrections", "{}"))
+    accuracy_before = float(before[:held_out].mean())
+    reference = round(max(accuracy_before, recorded.get("reference_accuracy", 0)), 5)
+    right_before = int(before[held_out:].sum())
+    right = int((logits_of(network.cpu(), images).argmax(dim=1) == labels).sum())
     print(
         f"held-back corrections read correctly: {right_before} of {len(images)} before, "
         f"{right} after; held-out accuracy: {reference:.2%} before, {accuracy:.2%} after",

@@ -30,8 +30,7 @@ SYNTHETIC_TRAIN, SYNTHETIC_TEST = 40_000, 5_000
 ADDED_DIGITS, NON_DIGITS = 4_000, 5_000
 ATTEMPTS = 3
 BACKOFF_SECONDS = 0.5
-READ_TIMEOUT_SECONDS = 15
-ARCHIVE_TIMEOUT_SECONDS = 300  # also limits mirrors that send slowly but steadily
+TIMEOUT_SECONDS = 15  # without a byte
 UNREADABLE = (RuntimeError, AssertionError, KeyError, TypeError, ValueError)  # of torchvision
 
 
@@ -76,16 +75,14 @@ def batches(
 
     The random numbers are seeded for each step and rank, so that a resumed run draws the same ones.
     """
-    for epoch in range(steps.start // per_epoch, -(-steps.stop // per_epoch)):
-        order = torch.randperm(
-            images, generator=torch.Generator().manual_seed(seed * 1_000 + epoch)
-        )
-        for place in range(per_epoch):
-            step = epoch * per_epoch + place
-            if step in steps:
-                # Only the lower 32 bits of a seed matter.
-                torch.manual_seed((seed + 1) * 1_000_003 + step + rank() * 500_000_003)
-                yield step, order[place * batch :][:batch][rank() :: ranks()]
+    for step in steps:
+        epoch, place = divmod(step, per_epoch)
+        if place == 0 or step == steps.start:
+            generator = torch.Generator().manual_seed(seed * 1_000 + epoch)
+            order = torch.randperm(images, generator=generator)
+        # Only the lower 32 bits of a seed matter.
+        torch.manual_seed((seed + 1) * 1_000_003 + step + rank() * 500_000_003)
+        yield step, order[place * batch :][:batch][rank() :: ranks()]
 
 
 def mnist(folder: Path) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -164,31 +161,18 @@ def fetch(url: str, md5: str) -> bytes:
     """The archive at `url`; raises Failure with EX_UNAVAILABLE (69) if trying again may help, and
     with EX_DATAERR (65) if not."""
     request = urllib.request.Request(url, headers={"User-Agent": "mnist-train/1"})
-    deadline = time.monotonic() + ARCHIVE_TIMEOUT_SECONDS
-    body = bytearray()
     try:
-        with urllib.request.urlopen(request, timeout=READ_TIMEOUT_SECONDS) as answer:
-            while chunk := answer.read1(1 << 16):
-                body += chunk
-                if time.monotonic() > deadline:
-                    raise TimeoutError(f"not complete after {ARCHIVE_TIMEOUT_SECONDS} s")
-            if answer.length:  # what is left of Content-Length
-                raise ConnectionError(f"{answer.length} bytes are missing")
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:
+            body = answer.read()
         if md5_of(body) != md5:
             what = "a web page" if body.lstrip()[:1] == b"<" else "something else"
             raise ValueError(f"{what} instead of the official archive")
+        return body
     except (OSError, http.client.HTTPException, ValueError) as error:
         problem = f"{url.rpartition('/')[2]}: {str(error) or type(error).__name__}"
-        raise Failure(
-            problem, os.EX_UNAVAILABLE if is_temporary(error) else os.EX_DATAERR
-        ) from None
-    return bytes(body)
-
-
-def is_temporary(error: Exception) -> bool:
-    """Whether asking again later may help after this error of fetch()."""
-    if isinstance(error, urllib.error.HTTPError):
-        error.close()
-        return error.code in (408, 429) or error.code >= 500
-    # Wrong content, or a certificate that is not trusted, which is a ValueError as well.
-    return not isinstance(getattr(error, "reason", error), ValueError)
+        # Wrong content, or a certificate that is not trusted, which is a ValueError as well.
+        final = isinstance(getattr(error, "reason", error), ValueError)
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
+            final = error.code < 500 and error.code not in (408, 429)
+        raise Failure(problem, os.EX_DATAERR if final else os.EX_UNAVAILABLE) from None

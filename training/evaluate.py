@@ -10,8 +10,10 @@ Images in a folder must be in MNIST's form: 28x28 pixels, white digit on black.
 
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 import numpy as np
@@ -22,9 +24,6 @@ from drawing.non_digits import draw_unseen_kinds
 from PIL import Image, UnidentifiedImageError
 from process import explained_file_errors, write_atomically
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 # onnxruntime sends telemetry unless this is set before it is imported.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -88,12 +87,6 @@ def read_folder(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.stack(images), np.array([int(path.parent.name) for path in paths])
 
 
-def confidence_in_unseen_kinds(model: str) -> dict[str, np.ndarray]:
-    """The confidences float32 [N] in non-digits of each kind that no recipe is trained on."""
-    kinds = draw_unseen_kinds(REJECTION_IMAGES, seed=0).items()
-    return {name: classify(model, pictures).max(axis=1) for name, pictures in kinds}
-
-
 def print_evaluation(model: str, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Print the figures of one model; its probabilities float32 [N, 10]."""
     probabilities = classify(model, images)
@@ -105,7 +98,8 @@ def print_evaluation(model: str, images: np.ndarray, labels: np.ndarray) -> np.n
         share = f"{row[digit] / row.sum():8.2%}" if row.sum() else "       -"
         print(f"{digit:5}  {share}  {' '.join(f'{count:5}' for count in row)}")
     print("\nnon-digits of kinds that were not trained on     over 90 %  over 99 %")
-    for name, confidence in confidence_in_unseen_kinds(model).items():
+    for name, pictures in draw_unseen_kinds(REJECTION_IMAGES, seed=0).items():
+        confidence = classify(model, pictures).max(axis=1)
         print(f"{name:47}  {(confidence > 0.9).mean():9.1%}  {(confidence > 0.99).mean():9.1%}")
     return probabilities
 
@@ -118,15 +112,16 @@ def print_comparison(labels: np.ndarray, one: np.ndarray, other: np.ndarray) -> 
     print(f"both are wrong:                 {(~right & ~other_right).sum():5}")
 
 
-def new_figure(width: float, height: float) -> "Figure":
-    """An empty figure of this size in inches."""
+@contextmanager
+def figure(path: Path, width: float, height: float) -> Iterator[Any]:
+    """An empty figure of this size in inches, which is written to `path` as a PNG file at the end.
+
+    Raises OSError.
+    """
     from matplotlib.figure import Figure  # takes a second, which only plots are worth
 
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def save(figure: "Figure", path: Path) -> None:
-    """Write the figure as a PNG file; raises OSError."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    yield figure
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     write_atomically(path, buffer.getvalue())
@@ -135,57 +130,46 @@ def save(figure: "Figure", path: Path) -> None:
 def plot_curves(history: list[dict[str, float]], path: Path) -> None:
     """Loss, held-out accuracy and learning rate after each epoch, as in metrics.jsonl."""
     epochs = [line["epoch"] for line in history]
-    figure = new_figure(10, 3)
     names = ("loss", "held_out_accuracy", "learning_rate")
-    for axis, name in zip(figure.subplots(1, 3), names, strict=True):
-        axis.plot(epochs, [line[name] for line in history], marker="o")
-        axis.set(title=name.replace("_", " "), xlabel="epoch", xticks=epochs)
-        axis.ticklabel_format(useOffset=False)
-        axis.grid(alpha=0.3)
-    save(figure, path)
-
-
-def plot_confusion(matrix: np.ndarray, path: Path) -> None:
-    """A confusion matrix int [10, 10]: rows are labels, columns are predictions."""
-    mistakes = matrix * (1 - np.eye(10, dtype=int))
-    figure = new_figure(5, 5)
-    axis = figure.subplots()
-    axis.imshow(mistakes, cmap="Reds")  # the diagonal would hide everything else
-    for label, prediction in np.argwhere(matrix):
-        dark = mistakes[label, prediction] > 0.6 * max(1, mistakes.max())
-        style = {"ha": "center", "va": "center", "fontsize": 8, "color": "w" if dark else "k"}
-        axis.text(prediction, label, str(matrix[label, prediction]), **style)
-    axis.set(xlabel="prediction", ylabel="label", xticks=range(10), yticks=range(10))
-    save(figure, path)
-
-
-def plot_mistakes(
-    images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, path: Path
-) -> None:
-    """The most confident mistakes among uint8 [N, 28, 28], with label, prediction, confidence."""
-    predictions, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    wrong = np.flatnonzero(predictions != labels)
-    shown = wrong[np.argsort(-confidence[wrong])][:MISTAKES]
-    rows = max(1, -(-len(shown) // 8))
-    figure = new_figure(9, 1.4 * rows + 0.4)
-    figure.suptitle(f"{len(wrong)} of {len(labels)} images misread", fontsize=10)
-    axes = list(figure.subplots(rows, 8).flat)
-    for axis in axes:
-        axis.axis("off")
-    for axis, index in zip(axes, shown, strict=False):
-        axis.imshow(images[index], cmap="gray_r", vmin=0, vmax=255)
-        title = f"{labels[index]} read as {predictions[index]}\n{confidence[index]:.0%}"
-        axis.set_title(title, fontsize=7)
-    save(figure, path)
+    with figure(path, 10, 3) as plot:
+        for axis, name in zip(plot.subplots(1, 3), names, strict=True):
+            axis.plot(epochs, [line[name] for line in history], marker="o")
+            axis.set(title=name.replace("_", " "), xlabel="epoch", xticks=epochs)
+            axis.ticklabel_format(useOffset=False)
+            axis.grid(alpha=0.3)
 
 
 def plot_results(
     images: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, folder: Path
 ) -> None:
-    """Write confusion.png and mistakes.png into `folder`, for the probabilities [N, 10]."""
-    matrix = confusion_matrix(labels, probabilities.argmax(axis=1))
-    plot_confusion(matrix, folder / "confusion.png")
-    plot_mistakes(images, labels, probabilities, folder / "mistakes.png")
+    """Write confusion.png and mistakes.png into `folder`, for uint8 [N, 28, 28] and [N, 10].
+
+    Rows of the first one are labels, columns are predictions. The second one has the most confident
+    mistakes, with label, prediction and confidence.
+    """
+    predictions, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    matrix = confusion_matrix(labels, predictions)
+    mistakes = matrix * (1 - np.eye(10, dtype=int))
+    with figure(folder / "confusion.png", 5, 5) as plot:
+        axis = plot.subplots()
+        axis.imshow(mistakes, cmap="Reds")  # the diagonal would hide everything else
+        for label, prediction in np.argwhere(matrix):
+            dark = mistakes[label, prediction] > 0.6 * max(1, mistakes.max())
+            style = {"ha": "center", "va": "center", "fontsize": 8, "color": "w" if dark else "k"}
+            axis.text(prediction, label, str(matrix[label, prediction]), **style)
+        axis.set(xlabel="prediction", ylabel="label", xticks=range(10), yticks=range(10))
+    wrong = np.flatnonzero(predictions != labels)
+    shown = wrong[np.argsort(-confidence[wrong])][:MISTAKES]
+    rows = max(1, -(-len(shown) // 8))
+    with figure(folder / "mistakes.png", 9, 1.4 * rows + 0.4) as plot:
+        plot.suptitle(f"{len(wrong)} of {len(labels)} images misread", fontsize=10)
+        axes = list(plot.subplots(rows, 8).flat)
+        for axis in axes:
+            axis.axis("off")
+        for axis, index in zip(axes, shown, strict=False):
+            axis.imshow(images[index], cmap="gray_r", vmin=0, vmax=255)
+            title = f"{labels[index]} read as {predictions[index]}\n{confidence[index]:.0%}"
+            axis.set_title(title, fontsize=7)
 
 
 @click.command(help=__doc__.replace("\n\n", "\n\n\b\n"))

@@ -104,25 +104,21 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     return recipe.peak_learning_rate * share
 
 
-def is_last(recipe: Recipe, step: int, steps: int) -> bool:
-    """Whether a step is one of the last, in which the images are closer to MNIST's."""
-    return step >= (1 - recipe.last_share) * steps
+def schedule(recipe: Recipe, step: int, steps: int) -> tuple[float, int]:
+    """The strength of a step's distortions, and how many drawn digits are added to its batch.
+
+    At the end the images are closer to MNIST's (He et al. 2019, "Data Augmentation Revisited",
+    section 4).
+    """
+    if step >= (1 - recipe.last_share) * steps:
+        return recipe.last_strength, recipe.last_drawn_digits
+    return 1.0, recipe.drawn_digits
 
 
-def distortion(recipe: Recipe, step: int, steps: int) -> float:
-    """The strength of the augmentation: milder at the end (He et al. 2019, "Data Augmentation
-    Revisited", section 4)."""
-    return recipe.last_strength if is_last(recipe, step, steps) else 1.0
-
-
-def drawn_digits(recipe: Recipe, step: int, steps: int) -> int:
-    """How many drawn digits are added to the batch of a step."""
-    return recipe.last_drawn_digits if is_last(recipe, step, steps) else recipe.drawn_digits
-
-
-def bf16_is_fast(device: torch.device) -> bool:
-    """Whether the hardware multiplies bfloat16; elsewhere autocast makes training slower."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+def autocast(device: torch.device) -> torch.autocast:
+    """bfloat16 where the hardware multiplies it; elsewhere it would make training slower."""
     able = torch.cpu.get_capabilities()
-    return any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    fast = any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.autocast(device.type, torch.bfloat16, enabled=fast)

@@ -10,12 +10,10 @@ import hashlib
 import io
 import json
 import os
-import pickle
 import signal
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -24,8 +22,6 @@ import click
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # A full disk, an exceeded quota, a read-only file system, missing permissions.
 NO_RETRY = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
-
-State = tuple[Any, Any]  # a torch module and its optimizer
 
 
 class Failure(click.ClickException):
@@ -63,9 +59,10 @@ def end_at_once() -> None:
 def noted_signals() -> Iterator[list[int]]:
     """Inside the block, SIGTERM and SIGINT only extend the list, so that a step can be finished."""
     received: list[int] = []
-    previous = {number: signal.getsignal(number) for number in ENDING_SIGNALS}
-    for number in ENDING_SIGNALS:
-        signal.signal(number, lambda number, _frame: received.append(number))
+    previous = {
+        number: signal.signal(number, lambda number, _frame: received.append(number))
+        for number in ENDING_SIGNALS
+    }
     try:
         yield received
     finally:
@@ -91,23 +88,19 @@ def write_atomically(path: Path, content: bytes) -> None:
 
     Raises OSError, which names `path` even if the system call that failed does not.
     """
-    temporary = None
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        descriptor, temporary = tempfile.mkstemp(".tmp", f".{path.name}.", path.parent)
-        with os.fdopen(descriptor, "wb") as file:
+        with temporary.open("wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp creates files with mode 0600, but the server may run as another user.
-        os.chmod(temporary, 0o644)
+        temporary.chmod(0o644)  # whatever the umask is: the server may run as another user
         os.replace(temporary, path)
         sync_folder(path.parent)
-    except BaseException as error:
-        if temporary:
-            Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
-        raise
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def sync_folder(folder: Path) -> None:
@@ -128,72 +121,61 @@ def locked_folder(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()  # better to fail now than after the training
+        file = (folder / ".lock").open("a")
     except OSError as error:
         raise Failure(f"cannot write to {folder}: {error}", os.EX_CANTCREAT) from error
-    with (folder / ".lock").open("a") as file:
+    with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             print(f"waiting for another process that is using {folder}", flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
         for path in folder.glob(".*.tmp"):
-            if path.is_file():
-                path.unlink()
+            path.unlink()
         yield
 
 
 def checkpoint_path(folder: Path, options: dict[str, object]) -> Path:
-    """The checkpoint of a run with these options, this code and this version of torch.
+    """The checkpoint of a run with these options and this code.
 
     Its name contains all of them, so runs never overwrite each other's.
     """
-    import torch
-
-    digest = hashlib.sha256(json.dumps([options, torch.__version__], sort_keys=True).encode())
+    digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode())
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.name.encode() + path.read_bytes())
     return folder / f"checkpoint-{digest.hexdigest()[:12]}.pt"
 
 
-def save_checkpoint(path: Path, step: int, state: State, history: list[dict]) -> None:
-    """Store network and optimizer after `step` steps, and the metrics so far; raises OSError."""
+def save_tensors(path: Path, content: dict[str, object]) -> None:
+    """Write what torch.load() reads again; raises OSError."""
     import torch
 
-    network, optimizer = (part.state_dict() for part in state)
     buffer = io.BytesIO()
-    content = {"step": step, "network": network, "optimizer": optimizer, "history": history}
     torch.save(content, buffer)
     write_atomically(path, buffer.getvalue())
 
 
-def load_checkpoint(
-    path: Path, content: bytes, build: Callable[[], State]
-) -> tuple[State, int, list[dict[str, float]]]:
-    """Network and optimizer, the number of steps done and the metrics so far.
+def save_checkpoint(path: Path, step: int, network: Any, sgd: Any, history: list[dict]) -> None:
+    """Store the network and its optimizer after `step` steps, and the metrics so far."""
+    states = {"network": network.state_dict(), "optimizer": sgd.state_dict()}
+    save_tensors(path, {"step": step, "history": history, **states})
 
-    Without `content`, or if it is unusable, what build() returns, zero steps and no metrics.
-    `path` is where the content is from.
+
+def resume(path: Path, content: bytes, network: Any, sgd: Any) -> tuple[int, list[dict]]:
+    """Restore the network and its optimizer; returns the steps done and the metrics so far.
+
+    `content` is that of `path`. If it is empty or unusable, nothing has been done.
     """
     import torch
 
-    if content:
-        network, optimizer = build()
-        try:
-            state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-            network.load_state_dict(state["network"])
-            optimizer.load_state_dict(state["optimizer"])
-            step, history = int(state["step"]), list(state["history"])
-            print(f"resuming from {path} after step {step}", flush=True)
-            return (network, optimizer), step, history
-        except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError):
-            print(f"{path} cannot be used: training from the start", flush=True)
-    # load_state_dict may have modified part of the first network before it failed.
-    return build(), 0, []
-
-
-def report_other_checkpoints(path: Path) -> None:
-    """Mention the checkpoints of other runs: they are kept, and only their owner can decide."""
-    for other in sorted(path.parent.glob("checkpoint-*.pt")):
-        if other != path:
-            print(f"keeping {other}, which belongs to a run with other options or code", flush=True)
+    if not content:
+        return 0, []
+    try:
+        state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception:  # torch.load raises many kinds of them for a damaged file
+        print(f"{path} cannot be used: training from the start", flush=True)
+        return 0, []
+    network.load_state_dict(state["network"])
+    sgd.load_state_dict(state["optimizer"])
+    print(f"resuming from {path} after step {state['step']}", flush=True)
+    return state["step"], state["history"]

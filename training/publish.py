@@ -5,7 +5,6 @@ output "probabilities" float32 [N, 10], and its origin and results in the file's
 """
 
 import hashlib
-import io
 import json
 import logging
 import os
@@ -24,7 +23,7 @@ from drawing.non_digits import draw_non_digits
 from evaluate import classify, expected_calibration_error, fit_temperature, onnxruntime
 from google.protobuf.message import DecodeError
 from model import logits_of, normalise
-from process import Failure, sync_folder, write_atomically
+from process import Failure, save_tensors, sync_folder, write_atomically
 from torch import Tensor, nn
 
 TOLERANCE = 1e-4  # between PyTorch's and onnxruntime's probabilities
@@ -63,8 +62,8 @@ def content_version(predictor: Predictor) -> str:
     return digest.hexdigest()[:12]
 
 
-def export(predictor: Predictor) -> onnx.ModelProto:
-    """The predictor as an ONNX graph with a dynamic batch."""
+def export(predictor: Predictor, metadata: dict[str, object]) -> bytes:
+    """The predictor as an ONNX file with a dynamic batch and this metadata."""
     example = torch.zeros(2, 28, 28, dtype=torch.uint8)
     # The exporter logs its progress in detail and warns about its own deprecations.
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -82,20 +81,6 @@ def export(predictor: Predictor) -> onnx.ModelProto:
     model = program.model_proto
     for node in model.graph.node:
         del node.metadata_props[:]  # stack traces with the paths of the machine that trained
-    return model
-
-
-def describe(model: onnx.ModelProto, predictor: Predictor, facts: dict[str, object]) -> bytes:
-    """The content of the file, with `facts` and what follows from the predictor as metadata."""
-    metadata = {
-        "model_version": content_version(predictor),
-        "parameters": sum(parameter.numel() for parameter in predictor.parameters()),
-        "temperature": round(predictor.temperature, 4),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "torch": torch.__version__,
-        "onnxruntime": onnxruntime.__version__,
-        **facts,
-    }
     texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in metadata.items()}
     onnx.helper.set_model_props(model, texts)
     onnx.checker.check_model(model, full_check=True)
@@ -115,19 +100,18 @@ def verify(model: bytes, expected: np.ndarray, images: np.ndarray) -> None:
         )
 
 
-def write(folder: Path, predictor: Predictor, model: bytes) -> None:
+def write(folder: Path, network: nn.Module, model: bytes, version: str) -> None:
     """Write mnist_cnn.pt, with the model's version, and then the model; raises OSError.
 
     Servers read the model only. A crash in between leaves weights with a newer version. A model of
     another version that is replaced is kept as PREVIOUS.
     """
-    replaced, version = folder / "model.onnx", content_version(predictor)
+    replaced = folder / "model.onnx"
     if published_metadata(replaced).get("model_version") not in (None, version):
         write_atomically(folder / PREVIOUS, replaced.read_bytes())
-    weights = io.BytesIO()
-    torch.save({"model_version": version, "network": predictor.network.state_dict()}, weights)
-    write_atomically(folder / "mnist_cnn.pt", weights.getvalue())
-    write_atomically(folder / "model.onnx", model)
+    weights = {"model_version": version, "network": network.state_dict()}
+    save_tensors(folder / "mnist_cnn.pt", weights)
+    write_atomically(replaced, model)
 
 
 def restore_previous(folder: Path) -> str:
@@ -153,8 +137,6 @@ def check_not_worse(model: Path, data: Dataset, right: np.ndarray) -> None:
     the two alone reads count (McNemar 1947, "Note on the sampling error of the difference between
     correlated proportions"). A file that does not exist, or cannot be run, is not compared.
     """
-    if not published_metadata(model):
-        return
     try:
         probabilities = classify(str(model), data.held_out.numpy())
     except Exception:  # onnxruntime's exceptions have no other common base.
@@ -200,43 +182,40 @@ def evaluate_on_test_images(
 
 
 def publish(
-    network: nn.Module,
-    data: Dataset,
-    folder: Path,
-    floor: float,
-    facts: dict[str, object],
-    replace: bool = False,
+    network: nn.Module, data: Dataset, facts: dict[str, object], folder: Path, replace: bool = False
 ) -> np.ndarray:
     """Calibrate, export, verify and publish mnist_cnn.pt and model.onnx in `folder`.
 
-    The temperature and the decision to publish do not depend on the test images. Returns the
-    probabilities float32 [N, 10] of the test images. Raises Failure if the held-out accuracy is
-    below `floor` or, without `replace`, clearly below that of the model in `folder`, and OSError if
-    a file cannot be written.
+    The temperature and the decision to publish do not depend on the test images. `facts` become
+    part of the metadata. Returns the probabilities float32 [N, 10] of the test images. Raises
+    Failure if, without `replace`, the network is clearly worse than the model in `folder`, and
+    OSError if a file cannot be written.
     """
     # On the CPU, like onnxruntime: convolutions on a GPU use TF32, whose rounding is larger than
     # the tolerance.
     network = network.cpu()
-    logits, labels = logits_of(network, data.held_out), data.held_out_labels
-    right = logits.argmax(dim=1) == labels
-    accuracy = right.float().mean().item()
-    if accuracy < floor:
-        raise Failure(
-            f"the held-out accuracy {accuracy:.2%} is below --min-accuracy {floor:.2%}: "
-            "nothing published, the checkpoint is kept",
-            os.EX_SOFTWARE,
-        )
+    right = (logits_of(network, data.held_out).argmax(dim=1) == data.held_out_labels).numpy()
     if not replace:
-        check_not_worse(folder / "model.onnx", data, right.numpy())
-    temperature = calibrate(network, data.held_out, labels)
+        check_not_worse(folder / "model.onnx", data, right)
+    temperature = calibrate(network, data.held_out, data.held_out_labels)
     probabilities, results = evaluate_on_test_images(network, temperature, data)
-    facts = {**facts, "held_out_accuracy": round(accuracy, 5), **results}
     predictor = Predictor(network, temperature).eval()
-    model = describe(export(predictor), predictor, facts)
+    metadata = {
+        "model_version": content_version(predictor),
+        "parameters": sum(parameter.numel() for parameter in predictor.parameters()),
+        "temperature": round(temperature, 4),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "torch": torch.__version__,
+        "onnxruntime": onnxruntime.__version__,
+        **facts,
+        "held_out_accuracy": round(float(right.mean()), 5),
+        **results,
+    }
+    model = export(predictor, metadata)
     verify(model, probabilities, data.test.numpy())
-    write(folder, predictor, model)
+    write(folder, network, model, metadata["model_version"])
     print(
-        f"held-out accuracy {accuracy:.2%}, test accuracy {results['test_accuracy']:.2%} "
+        f"held-out accuracy {right.mean():.2%}, test accuracy {results['test_accuracy']:.2%} "
         f"({len(data.test)} images)",
         flush=True,
     )

@@ -3,8 +3,7 @@
     torchrun --nproc-per-node 2 training/train.py
 
 torchrun sets RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT for the processes that it starts. Where
-each Pod has one rank, the manifest sets them and starts train.py directly, because torchrun exits
-with 1 whatever the exit code of train.py was. Without these variables there is one rank.
+each Pod has one rank, the manifest sets them. Without these variables there is one rank.
 """
 
 import os
@@ -21,9 +20,7 @@ from process import Failure
 from torch import Tensor, nn
 
 TIMEOUT = timedelta(minutes=10)  # rank 0 may have to be scheduled, or wait for the output folder
-# BatchNorm uses the mean and variance of a rank's share. SyncBatchNorm would communicate twice per
-# layer and needs GPUs.
-SMALLEST_SHARE = 16
+SMALLEST_SHARE = 16  # images: BatchNorm uses the mean and variance of a rank's share
 
 
 def ranks() -> int:

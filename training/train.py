@@ -20,17 +20,14 @@ if __name__ == "__main__":  # before torch is imported, which takes seconds and 
 
 import io
 import json
-import math
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, redirect_stdout
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
 
 import click
 import corrections
@@ -41,17 +38,7 @@ from augment import augment
 from corrections import Corrections
 from dataset import DATASETS, Dataset, batches, load_dataset
 from evaluate import plot_curves, plot_results
-from model import (
-    RECIPES,
-    Recipe,
-    bf16_is_fast,
-    build,
-    distortion,
-    drawn_digits,
-    learning_rate,
-    logits_of,
-    normalise,
-)
+from model import RECIPES, Recipe, autocast, build, learning_rate, logits_of, normalise, schedule
 from process import Failure
 from publish import publish, published_metadata, restore_previous
 from ranks import rank
@@ -61,195 +48,13 @@ from tqdm import tqdm
 ROOT = Path(__file__).resolve().parent.parent
 MIN_ACCURACY = {"mnist": 0.98, "synthetic": 0.95}  # on the held-out images
 DRY_RUN_STEPS = 5
-
-
-class Batch(NamedTuple):
-    """Images uint8 [N, 28, 28] with their labels, and drawn ones to choose some from."""
-
-    images: Tensor
-    labels: Tensor
-    added: Tensor
-    added_labels: Tensor
-    non_digits: Tensor
-
-
-def batch_loss(
-    network: nn.Module, batch: Batch, recipe: Recipe, strength: float, drawn: int
-) -> Tensor:
-    """Cross entropy of a batch's augmented images, with `drawn` digits and some non-digits added.
-
-    With several ranks it is weighted, so that the mean over the ranks is that of the whole batch.
-    The target of a non-digit is ten equal probabilities (Hendrycks, Mazeika and Dietterich 2019,
-    "Deep Anomaly Detection with Outlier Exposure").
-    """
-    device = batch.images.device
-    digits = torch.randint(len(batch.added), (ranks.share(drawn),)).to(device)
-    others = torch.randint(len(batch.non_digits), (ranks.share(recipe.non_digits),)).to(device)
-    images = torch.cat([batch.images, batch.added[digits], batch.non_digits[others]])
-    labels = torch.cat([batch.labels, batch.added_labels[digits]])
-    smoothing = recipe.label_smoothing
-    targets = F.one_hot(labels, 10) * (1 - smoothing) + smoothing / 10
-    targets = torch.cat([targets, targets.new_full((len(others), 10), 0.1)])
-    pixels = normalise(augment(images, recipe, strength))
-    pixels = pixels.contiguous(memory_format=torch.channels_last)
-    with torch.autocast(pixels.device.type, torch.bfloat16, enabled=bf16_is_fast(pixels.device)):
-        logits = network(pixels)
-    weight = len(targets) * ranks.ranks() / (recipe.batch + drawn + recipe.non_digits)
-    return weight * F.cross_entropy(logits.float(), targets)
-
-
-def take_step(
-    network: nn.Module,
-    sgd: torch.optim.SGD,
-    batch: Batch,
-    recipe: Recipe,
-    step: int,
-    steps: int,
-) -> float:
-    """Update the weights with a batch; returns the loss. Raises Failure if it is not finite."""
-    sgd.param_groups[0]["lr"] = learning_rate(recipe, step, steps)
-    sgd.zero_grad()
-    strength, drawn = distortion(recipe, step, steps), drawn_digits(recipe, step, steps)
-    loss = batch_loss(network, batch, recipe, strength, drawn)
-    if not math.isfinite(loss.item()):
-        raise Failure(f"the loss became {loss.item()} at step {step + 1}: stopped", os.EX_SOFTWARE)
-    loss.backward()
-    sgd.step()
-    return loss.item()
-
-
-def held_out_accuracy(network: nn.Module, data: Dataset) -> float:
-    """The accuracy on the held-out images; the network stays in training mode.
-
-    Each rank evaluates its share of the images, with the mean of the ranks' BatchNorm statistics.
-    """
-    ranks.average(network.buffers())
-    network.eval()
-    share = slice(rank(), None, ranks.ranks())
-    predictions = logits_of(network, data.held_out[share]).argmax(dim=1)
-    right = (predictions == data.held_out_labels[share]).float().sum()
-    network.train()
-    ranks.average([right])
-    return right.item() * ranks.ranks() / len(data.held_out)
-
-
-def train(
-    data: Dataset, options: SimpleNamespace, device: torch.device, path: Path
-) -> tuple[nn.Module, list[dict[str, float]]]:
-    """The trained network and the metrics of each epoch; `path` is the run's checkpoint.
-
-    A signal ends the process after the current step, with a checkpoint to resume from.
-    """
-    recipe, seed = options.recipe, options.seed
-    saved = ranks.from_rank_0(path.read_bytes() if path.exists() else b"")
-    build_new = partial(build, recipe, seed, device)
-    (network, sgd), first, history = process.load_checkpoint(path, saved, build_new)
-    data = Dataset(*(part.to(device) for part in data))
-    per_epoch = DRY_RUN_STEPS if options.dry_run else len(data.train) // recipe.batch
-    steps = per_epoch * recipe.epochs
-    started = time.monotonic() - (history[-1]["seconds"] if history else 0)
-    parallel = ranks.parallel(network.train())
-    bar = tqdm(total=steps, initial=first, unit="step", disable=not sys.stdout.isatty())
-    with bar, process.noted_signals() as received:
-        for step, chosen in batches(
-            len(data.train), range(first, steps), per_epoch, recipe.batch, seed
-        ):
-            chosen = chosen.to(device)
-            added = data.added, data.added_labels, data.non_digits
-            batch = Batch(data.train[chosen], data.train_labels[chosen], *added)
-            loss = take_step(parallel, sgd, batch, recipe, step, steps)
-            bar.update()
-            epoch, rest = divmod(step + 1, per_epoch)
-            if rest == 0:
-                accuracy, rate = held_out_accuracy(network, data), sgd.param_groups[0]["lr"]
-                values = (epoch, accuracy, loss, rate, round(time.monotonic() - started, 1))
-                record(history, values, options)
-            signal = ranks.any_signal(received, device)
-            if (signal or rest == 0) and rank() == 0:
-                process.save_checkpoint(path, step + 1, (network, sgd), history)
-            if signal:
-                bar.close()
-                print(f"stopped after step {step + 1} of {steps}: run the same command to resume")
-                sys.exit(128 + signal)
-    return network.eval(), history
-
-
-def record(
-    history: list[dict[str, float]], values: tuple[float, ...], options: SimpleNamespace
-) -> None:
-    """Add an epoch's metrics to the history; rank 0 prints them and writes metrics.jsonl."""
-    names = ("epoch", "held_out_accuracy", "loss", "learning_rate", "seconds")
-    last = {name: round(value, 5) for name, value in zip(names, values, strict=True)}
-    history.append(last)
-    if rank() > 0:
-        return
-    tqdm.write(
-        f"epoch {last['epoch']}/{options.recipe.epochs}  "
-        f"held-out accuracy {last['held_out_accuracy']:.2%}  "
-        f"loss {last['loss']:.3f}  {last['seconds']:.1f} s"
-    )
-    sys.stdout.flush()
-    lines = "".join(json.dumps(line) + "\n" for line in history)
-    process.write_atomically(options.output_dir / "metrics.jsonl", lines.encode())
-
-
-def run(options: SimpleNamespace, device: torch.device) -> None:
-    """Load the data, train, publish; raises Failure, UsageError and OSError.
-
-    What can be checked without the other ranks is checked before they are waited for.
-    """
-    ranks.check_share(options.recipe.batch)
-    found = replaced = None
-    if rank() == 0:
-        model = options.output_dir / "model.onnx"
-        replaced = published_metadata(model).get("dataset")
-        if (options.dataset, replaced, options.replace) == ("synthetic", "mnist", False):
-            raise click.UsageError(f"{model} was trained on MNIST: add --replace to replace it")
-        found = corrections.load(options.corrections, options.data_dir / "corrections")
-    data = load_dataset(options.dataset, options.data_dir, options.seed)
-    with ranks.joined(device):
-        found, replaced = ranks.from_rank_0((found, replaced))
-        if found and replaced != options.dataset:
-            print("there is no model to compare with: training one without the corrections first")
-            train_and_publish(data, None, options, device)
-        train_and_publish(data, found, options, device)
-
-
-def train_and_publish(
-    data: Dataset, found: Corrections | None, options: SimpleNamespace, device: torch.device
-) -> None:
-    """Train, publish and plot, with corrections or without; raises as run() does."""
-    folder = options.output_dir
-    chosen = {"name": options.recipe_name, "dataset": options.dataset, "seed": options.seed}
-    chosen |= options.recipe._asdict()
-    if found:
-        before = corrections.measure_before(folder, data, found) if rank() == 0 else None
-        data, chosen["corrections"] = corrections.add_to(data, found), found.checksum
-    where = f"{device.type}, {torch.get_num_threads()} threads"
-    where += f", {ranks.ranks()} ranks" if ranks.ranks() > 1 else ""
-    print(f"training on {len(data.train)} {options.dataset} images ({where})", flush=True)
-    path = process.checkpoint_path(folder, chosen)
-    ranks.check_same_run(path.name)
-    process.report_other_checkpoints(path)
-    network, history = train(data, options, device, path)
-    if rank() == 0:
-        facts = {"dataset": options.dataset, "recipe": chosen, "trained_on": where}
-        if found:
-            facts["corrections"] = corrections.judge(network, history, found, before)
-        floor = options.min_accuracy
-        probabilities = publish(network, data, folder, floor, facts, options.replace)
-        path.unlink()
-        plot_curves(history, folder / "curves.png")
-        plot_results(data.test.numpy(), data.test_labels.numpy(), probabilities, folder)
+FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
 def setting(name: str, **details: object) -> Callable[[Callable], Callable]:
     """An option of train.py, which is also an environment variable of the same name."""
     variable = name[2:].replace("-", "_").upper()
     return click.option(name, envvar=variable, show_envvar=True, show_default=True, **details)
-
-
-FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
 @click.command(help=__doc__.replace("\n\n", "\n\n\b\n"))
@@ -303,6 +108,161 @@ def main(**values: object) -> None:
             return
         run(options, ranks.choose_device())
         print("dry run: nothing kept" if options.dry_run else f"published in {options.output_dir}")
+
+
+def run(options: SimpleNamespace, device: torch.device) -> None:
+    """Load the data, train, publish; raises Failure, UsageError and OSError.
+
+    What can be checked without the other ranks is checked before they are waited for.
+    """
+    ranks.check_share(options.recipe.batch)
+    found = replaced = None
+    if rank() == 0:
+        model = options.output_dir / "model.onnx"
+        replaced = published_metadata(model).get("dataset")
+        if (options.dataset, replaced, options.replace) == ("synthetic", "mnist", False):
+            raise click.UsageError(f"{model} was trained on MNIST: add --replace to replace it")
+        found = corrections.load(options.corrections, options.data_dir / "corrections")
+    data = load_dataset(options.dataset, options.data_dir, options.seed)
+    with ranks.joined(device):
+        found, replaced = ranks.from_rank_0((found, replaced))
+        if found and replaced != options.dataset:
+            print("there is no model to compare with: training one without the corrections first")
+            train_and_publish(data, None, options, device)
+        train_and_publish(data, found, options, device)
+
+
+def train(
+    data: Dataset, options: SimpleNamespace, device: torch.device, path: Path
+) -> tuple[nn.Module, list[dict[str, float]]]:
+    """The trained network and the metrics of each epoch; `path` is the run's checkpoint.
+
+    A signal ends the process after the current step, with a checkpoint to resume from.
+    """
+    recipe = options.recipe
+    network, sgd = build(recipe, options.seed, device)
+    saved = ranks.from_rank_0(path.read_bytes() if path.exists() else b"")
+    first, history = process.resume(path, saved, network, sgd)
+    data = Dataset(*(part.to(device) for part in data))
+    per_epoch = DRY_RUN_STEPS if options.dry_run else len(data.train) // recipe.batch
+    steps = per_epoch * recipe.epochs
+    left = batches(len(data.train), range(first, steps), per_epoch, recipe.batch, options.seed)
+    started = time.monotonic() - (history[-1]["seconds"] if history else 0)
+    parallel = ranks.parallel(network.train())
+    bar = tqdm(total=steps, initial=first, unit="step", disable=not sys.stdout.isatty())
+    with bar, process.noted_signals() as received:
+        for step, chosen in left:
+            rate = sgd.param_groups[0]["lr"] = learning_rate(recipe, step, steps)
+            loss = batch_loss(parallel, data, chosen.to(device), recipe, step, steps)
+            sgd.zero_grad()
+            loss.backward()
+            sgd.step()
+            bar.update()
+            epoch, rest = divmod(step + 1, per_epoch)
+            if rest == 0:
+                accuracy, seconds = held_out_accuracy(network, data), time.monotonic() - started
+                record(options, history, epoch, accuracy, loss.item(), rate, round(seconds, 1))
+            signal = ranks.any_signal(received, device)
+            if (signal or rest == 0) and rank() == 0:
+                process.save_checkpoint(path, step + 1, network, sgd, history)
+            if signal:
+                bar.close()
+                print(f"stopped after step {step + 1} of {steps}: run the same command to resume")
+                sys.exit(128 + signal)
+    return network.eval(), history
+
+
+def batch_loss(
+    network: nn.Module, data: Dataset, chosen: Tensor, recipe: Recipe, step: int, steps: int
+) -> Tensor:
+    """Cross entropy of the chosen images, augmented, with drawn digits and some non-digits added.
+
+    With several ranks it is weighted, so that the mean over the ranks is that of the whole batch.
+    The target of a non-digit is ten equal probabilities (Hendrycks, Mazeika and Dietterich 2019,
+    "Deep Anomaly Detection with Outlier Exposure"). Raises Failure if the loss is not finite.
+    """
+    device = data.train.device
+    strength, drawn = schedule(recipe, step, steps)
+    digits = torch.randint(len(data.added), (ranks.share(drawn),)).to(device)
+    others = torch.randint(len(data.non_digits), (ranks.share(recipe.non_digits),)).to(device)
+    images = torch.cat([data.train[chosen], data.added[digits], data.non_digits[others]])
+    labels = torch.cat([data.train_labels[chosen], data.added_labels[digits]])
+    smoothing = recipe.label_smoothing
+    targets = F.one_hot(labels, 10) * (1 - smoothing) + smoothing / 10
+    targets = torch.cat([targets, targets.new_full((len(others), 10), 0.1)])
+    pixels = normalise(augment(images, recipe, strength))
+    pixels = pixels.contiguous(memory_format=torch.channels_last)
+    with autocast(device):
+        logits = network(pixels)
+    weight = len(targets) * ranks.ranks() / (recipe.batch + drawn + recipe.non_digits)
+    loss = weight * F.cross_entropy(logits.float(), targets)
+    if not loss.isfinite():
+        raise Failure(f"the loss became {loss.item()} at step {step + 1}: stopped", os.EX_SOFTWARE)
+    return loss
+
+
+def held_out_accuracy(network: nn.Module, data: Dataset) -> float:
+    """The accuracy on the held-out images; the network stays in training mode.
+
+    Each rank evaluates all of them, with the mean of the ranks' BatchNorm statistics.
+    """
+    ranks.average(network.buffers())
+    network.eval()
+    predictions = logits_of(network, data.held_out).argmax(dim=1)
+    network.train()
+    return (predictions == data.held_out_labels).float().mean().item()
+
+
+def record(options: SimpleNamespace, history: list[dict[str, float]], *values: float) -> None:
+    """Add an epoch's metrics to the history; rank 0 prints them and writes metrics.jsonl."""
+    names = ("epoch", "held_out_accuracy", "loss", "learning_rate", "seconds")
+    last = {name: round(value, 5) for name, value in zip(names, values, strict=True)}
+    history.append(last)
+    if rank() > 0:
+        return
+    tqdm.write(
+        f"epoch {last['epoch']}/{options.recipe.epochs}  "
+        f"held-out accuracy {last['held_out_accuracy']:.2%}  "
+        f"loss {last['loss']:.3f}  {last['seconds']:.1f} s"
+    )
+    sys.stdout.flush()
+    lines = "".join(json.dumps(line) + "\n" for line in history)
+    process.write_atomically(options.output_dir / "metrics.jsonl", lines.encode())
+
+
+def train_and_publish(
+    data: Dataset, found: Corrections | None, options: SimpleNamespace, device: torch.device
+) -> None:
+    """Train, publish and plot, with corrections or without; raises as run() does."""
+    folder = options.output_dir
+    chosen = {"name": options.recipe_name, "dataset": options.dataset, "seed": options.seed}
+    chosen |= options.recipe._asdict()
+    if found:
+        data, chosen["corrections"] = corrections.add_to(data, found), found.checksum
+    where = f"{device.type}, {torch.get_num_threads()} threads"
+    where += f", {ranks.ranks()} ranks" if ranks.ranks() > 1 else ""
+    print(f"training on {len(data.train)} {options.dataset} images ({where})", flush=True)
+    path = process.checkpoint_path(folder, {**chosen, "torch": torch.__version__})
+    ranks.check_same_run(path.name)
+    for other in sorted(folder.glob("checkpoint-*.pt")):
+        if other != path:  # only its owner can decide
+            print(f"keeping {other}, which belongs to a run with other options or code", flush=True)
+    network, history = train(data, options, device, path)
+    if rank() == 0:
+        facts = {"dataset": options.dataset, "recipe": chosen, "trained_on": where}
+        accuracy = history[-1]["held_out_accuracy"]
+        if found:
+            facts["corrections"] = corrections.judge(network, accuracy, data, found, folder)
+        if accuracy < options.min_accuracy:
+            raise Failure(
+                f"the held-out accuracy {accuracy:.2%} is below --min-accuracy "
+                f"{options.min_accuracy:.2%}: nothing published, the checkpoint is kept",
+                os.EX_SOFTWARE,
+            )
+        probabilities = publish(network, data, facts, folder, options.replace)
+        path.unlink()
+        plot_curves(history, folder / "curves.png")
+        plot_results(data.test.numpy(), data.test_labels.numpy(), probabilities, folder)
 
 
 if __name__ == "__main__":
