@@ -38,10 +38,10 @@ isolate_the_metrics_port() {
   contains reached from_pod probe "$server" 5000 || die "another Pod of the namespace cannot use the server"
   contains blocked from_pod probe "$server" 9100 || die "another Pod of the namespace reaches the metrics port"
   kubectl label pod probe --overwrite app.kubernetes.io/name=prometheus >/dev/null
-  wait_for 30 "with the label of Prometheus the same Pod reaches the metrics port" \
+  wait_for 120 "with the label of Prometheus the same Pod reaches the metrics port" \
     contains reached from_pod probe "$server" 9100
   kubectl label pod probe --overwrite app.kubernetes.io/name=probe >/dev/null
-  wait_for 30 "without it, it does not" contains blocked from_pod probe "$server" 9100
+  wait_for 120 "without it, it does not" contains blocked from_pod probe "$server" 9100
   kubectl --namespace "$namespace-e2e" label pod probe app.kubernetes.io/name=prometheus >/dev/null
   sleep 5
   contains blocked from_pod --namespace "$namespace-e2e" probe "$server" 9100 ||
