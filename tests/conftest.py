@@ -36,7 +36,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TRAIN = ROOT / "training" / "train.py"
 TRAINING_VARIABLES = {
     *("CORRECTIONS", "DATASET", "DATA_DIR", "EPOCHS", "MIN_ACCURACY", "MNIST_MIRROR"),
-    *("OUTPUT_DIR", "RECIPE", "REPLACE", "SEED"),
+    *("OUTPUT_DIR", "PREVIOUS", "RECIPE", "REPLACE", "SEED"),
 }
 
 

@@ -133,8 +133,8 @@ def soak(kills: int, folder: Path) -> tuple[Counter, Counter, list[str]]:
         wrong.append(f"seed {seed}: the last run has other weights than an uninterrupted one")
     stopped.set()
     reader.join()
-    leftovers = {path.name for path in shared.iterdir()} - {".lock", "mnist_cnn.pt"}
-    leftovers -= {"model.onnx", "model.previous.onnx"}
+    leftovers = {path.name for path in shared.iterdir()} - {".lock"}
+    leftovers -= {"mnist_cnn.pt", "model.onnx", "model.previous.onnx"}
     leftovers -= {"metrics.jsonl", "curves.png", "confusion.png", "mistakes.png"}
     wrong += [f"left behind: {name}" for name in sorted(leftovers)]
     wrong += [

@@ -85,7 +85,7 @@ def read(source: Path) -> list[tuple[bytes, int]]:
     Raises Failure or OSError.
     """
     try:
-        files = [(name, content) for name, content in files_in(source) if name in NAMES]
+        files = list(idx_files(source))
         for name in NAMES:
             if (count := sum(name == other for other, _ in files)) != 1:
                 raise ValueError(f"{count} files named {name} instead of one")
@@ -103,20 +103,26 @@ def read(source: Path) -> list[tuple[bytes, int]]:
     return [(image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True)]
 
 
-def files_in(source: Path) -> Iterator[tuple[str, bytes]]:
-    """The names, without folders, and contents of the files in a tar file, zip file or folder."""
+def idx_files(source: Path) -> Iterator[tuple[str, bytes]]:
+    """The names, without folders, and contents of the files in `source` that are named as in NAMES.
+
+    `source` is a tar file, a zip file or a folder; its other files are not read.
+    """
     if source.is_dir():
         for path in filter(Path.is_file, source.iterdir()):
-            yield path.name, path.read_bytes()
+            if path.name in NAMES:
+                yield path.name, path.read_bytes()
     elif zipfile.is_zipfile(source):
         with zipfile.ZipFile(source) as archive:
-            for name in archive.namelist():
-                with archive.open(name) as file:
-                    yield os.path.basename(name), file.read(MAX_BYTES)
+            for path in archive.namelist():
+                if (name := os.path.basename(path)) in NAMES:
+                    with archive.open(path) as file:
+                        yield name, file.read(MAX_BYTES)
     else:
         with tarfile.open(source, "r:") as archive:
             for member in filter(tarfile.TarInfo.isreg, archive):
-                yield os.path.basename(member.name), archive.extractfile(member).read(MAX_BYTES)
+                if (name := os.path.basename(member.name)) in NAMES:
+                    yield name, archive.extractfile(member).read(MAX_BYTES)
 
 
 def read_idx(content: bytes) -> np.ndarray:

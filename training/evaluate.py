@@ -120,10 +120,10 @@ def figure(path: Path, width: float, height: float) -> Iterator[Any]:
     """
     from matplotlib.figure import Figure  # takes a second, which only plots are worth
 
-    figure = Figure(figsize=(width, height), layout="constrained")
-    yield figure
+    plot = Figure(figsize=(width, height), layout="constrained")
+    yield plot
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
+    plot.savefig(buffer, format="png", dpi=110)
     write_atomically(path, buffer.getvalue())
 
 

@@ -117,8 +117,9 @@ def schedule(recipe: Recipe, step: int, steps: int) -> tuple[float, int]:
 
 def autocast(device: torch.device) -> torch.autocast:
     """bfloat16 where the hardware multiplies it; elsewhere it would make training slower."""
-    able = torch.cpu.get_capabilities()
-    fast = any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        able = torch.cpu.get_capabilities()
+        fast = any(able.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
     return torch.autocast(device.type, torch.bfloat16, enabled=fast)

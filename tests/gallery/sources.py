@@ -100,9 +100,9 @@ def mnist_digits(half: str, count: int = 1000) -> list[Glyph]:
 
 def sklearn_digits(half: str) -> list[Glyph]:
     """The 8x8 digits of scikit-learn, of which draw(size) is always [8, 8]."""
-    from sklearn.datasets import load_digits
+    from sklearn import datasets
 
-    digits = load_digits()
+    digits = datasets.load_digits()
     middle = len(digits.target) // 2  # The writers follow one another.
     own = slice(None, middle) if half == "decide" else slice(middle, None)
     pairs = zip(digits.target[own], np.float32(digits.images[own] / 16), strict=True)
