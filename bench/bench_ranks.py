@@ -57,7 +57,7 @@ def measure(seconds: float) -> dict[str, float]:
 def milliseconds_to_average(tensor: torch.Tensor) -> float:
     """The median time of averaging a tensor over the ranks; 0 for one rank."""
     times = []
-    for _ in range(100 if ranks.ranks() > 1 else 0):
+    for _ in range(100 if ranks.world_size() > 1 else 0):
         dist.barrier()
         started = time.perf_counter()
         ranks.average([tensor])

@@ -13,8 +13,7 @@ from pathlib import Path
 import metrics
 import numpy as np
 from answers import encode_answer, read_options
-from background import in_background
-from classifier import Classifier, Model, classify, run
+from classifier import Classifier, Model, classify_batch, classify_in_batches
 from flask import Flask, Response, abort, request
 from inference_protocol import (
     HEADER_LENGTH,
@@ -27,8 +26,9 @@ from inference_protocol import (
 )
 from pictures import read_pictures
 from prometheus_client import CONTENT_TYPE_LATEST
-from responses import add_common_behaviour, json_response
 from uploads import MAX_REQUEST_BYTES, read_uploads
+from web.background import in_background
+from web.responses import add_common_behaviour, json_response
 
 OPENAPI = Path(__file__).with_name("openapi.json").read_bytes()
 PACKAGES = ("flask", "gevent", "gunicorn", "numpy", "onnxruntime", "pillow")
@@ -57,7 +57,7 @@ def create_app(model_path: str | os.PathLike | None = None) -> Flask:
         model = require_model()
         options = read_options(request.args)
         uploads = read_uploads(request)
-        readings = read_pictures(uploads, partial(run, model), options.segment)
+        readings = read_pictures(uploads, partial(classify_batch, model), options.segment)
         probabilities = np.concatenate([reading.probabilities for reading in readings])
         metrics.count_predictions(probabilities)
         metrics.count_rejected(reading.error.reason for reading in readings if reading.error)
@@ -119,7 +119,7 @@ def create_app(model_path: str | os.PathLike | None = None) -> Flask:
         request.max_content_length = MAX_BINARY_BYTES
         body, header_length = request.get_data(cache=False), request.headers.get(HEADER_LENGTH)
         inference = in_background(decode_inference, body, header_length)
-        probabilities = classify(model, inference.images)
+        probabilities = classify_in_batches(model, inference.images)
         # Counting 10,000 predictions would delay other requests.
         in_background(metrics.count_predictions, probabilities)
         content, headers = in_background(encode_inference, inference, model.version, probabilities)

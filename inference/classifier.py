@@ -1,6 +1,6 @@
 """From 28x28 to probabilities: load the model file, run it, and reload it when it is replaced.
 
-model = Classifier(path).current()   probabilities = classify(model, images)
+model = Classifier(path).current()   probabilities = classify_in_batches(model, images)
 
 Everything the server knows about the network is inside model.onnx, which training replaces by
 renaming: uint8 [N, 28, 28] in, float32 probabilities [N, 10] out, and strings as metadata.
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import metrics
 import numpy as np
-from background import in_background
+from web.background import in_background
 
 # onnxruntime sends telemetry and keeps a device id in the home directory, unless this is set before
 # it is imported (Privacy.md of onnxruntime 1.29, "Disabling Telemetry").
@@ -47,7 +47,7 @@ class Model(NamedTuple):
         return self.metadata["model_version"]
 
 
-def classify(model: Model, images: Sequence[np.ndarray]) -> np.ndarray:
+def classify_in_batches(model: Model, images: Sequence[np.ndarray]) -> np.ndarray:
     """Return the probabilities, float32 [N, 10], of N images uint8 [28, 28], white on black.
 
     They go through the model in batches, which bounds the memory of its activations, and more than
@@ -56,12 +56,12 @@ def classify(model: Model, images: Sequence[np.ndarray]) -> np.ndarray:
     if not len(images):
         return np.empty((0, 10), np.float32)
     if len(images) <= FEW:
-        return run(model, np.asarray(images))
+        return classify_batch(model, np.asarray(images))
     batches = (np.asarray(images[at : at + BATCH]) for at in range(0, len(images), BATCH))
-    return np.concatenate([in_background(run, model, batch) for batch in batches])
+    return np.concatenate([in_background(classify_batch, model, batch) for batch in batches])
 
 
-def run(model: Model, images: np.ndarray) -> np.ndarray:
+def classify_batch(model: Model, images: np.ndarray) -> np.ndarray:
     """Return the probabilities, float32 [N, 10], of one batch, uint8 [N, 28, 28]."""
     return model.session.run(["probabilities"], {"image": images})[0]
 
@@ -106,7 +106,7 @@ def check_trial_run(model: Model) -> None:
     """Raise ModelError unless a blank and a full image get two rows of probabilities."""
     images = np.stack([np.zeros((28, 28), np.uint8), np.full((28, 28), 255, np.uint8)])
     try:
-        rows = run(model, images)
+        rows = classify_batch(model, images)
     except Exception as error:  # onnxruntime's exceptions have no other common base.
         raise ModelError(f"it fails on a trial run: {first_line(error)}") from error
     if rows.shape != (2, 10) or not np.allclose(rows.sum(axis=1), 1, atol=1e-3) or rows.min() < 0:

@@ -17,8 +17,8 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 sys.path.insert(0, str(FOLDER))
 
-from gunicorn_logs import set_formats  # noqa: E402
-from gunicorn_worker import Worker  # noqa: E402
+from web.gunicorn_logs import set_formats  # noqa: E402
+from web.gunicorn_worker import Worker  # noqa: E402
 
 # Memory, where neither a read-only root nor a slow disk gets in the way.
 SHARED_MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from background import in_background
 from PIL import Image
 from uploads import Upload
 from vision.gray import decode
 from vision.image import ImageError, open_image
 from vision.reading import Classify, Reading, read
+from web.background import in_background
 
 # What all pictures of a request may have together.
 MAX_REQUEST_PIXELS = 40_000_000
@@ -42,15 +42,15 @@ def read_pictures(uploads: list[Upload], classify: Classify, several: bool) -> l
     readings = []
     pixels = digits = 0
     for upload in uploads:
-        run = at_once if len(uploads) == 1 and is_small(upload.data) else in_background
+        compute = at_once if len(uploads) == 1 and is_small(upload.data) else in_background
         try:
-            image = run(open_image, upload.data)
+            image = compute(open_image, upload.data)
             pixels += image.width * image.height
             if pixels > MAX_REQUEST_PIXELS or digits > MAX_REQUEST_DIGITS:
                 raise ImageError("too_large", TOO_MANY)
             if pixels > SMALL_PIXELS:
-                run = in_background
-            reading = run(decode_and_read, image)
+                compute = in_background
+            reading = compute(decode_and_read, image)
             digits += len(reading.digits)
         except ImageError as caught:
             # A copy, because the traceback would keep the decoded picture in memory.

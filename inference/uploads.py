@@ -7,7 +7,6 @@ import base64
 import json
 from typing import NamedTuple
 
-from background import in_background
 from flask import Request, abort
 from multipart import (
     MultipartError,
@@ -16,6 +15,7 @@ from multipart import (
     PushMultipartParser,
     parse_options_header,
 )
+from web.background import in_background
 
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 MAX_UPLOADS = 32

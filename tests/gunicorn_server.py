@@ -178,6 +178,6 @@ def write_config(folder: Path, *lines: str) -> Path:
     path = folder / "changed.conf.py"
     real = f"__file__ = {str(CONFIG)!r}\nexec(open(__file__).read())\n"
     imports = f"import sys\nsys.path.insert(0, {str(CONFIG.parent)!r})\n"
-    imports += "import gunicorn_worker\nimport request_body\n"
+    imports += "from web import gunicorn_worker, request_body\n"
     path.write_text(imports + real + "\n".join(lines) + "\n")
     return path

@@ -169,7 +169,7 @@ def test_the_training_learns_a_style_that_the_model_misreads(train_easily, tmp_p
     assert f"{right} after" in output
     assert len(record["sha256"]) == 64
     images, labels = written(50, seed=9)
-    predictions = corrections.classify(str(model), images).argmax(axis=1)
+    predictions = corrections.probabilities_of(str(model), images).argmax(axis=1)
     assert (predictions == labels).mean() > 0.5, "more of the same writer's digits"
 
 

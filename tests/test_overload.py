@@ -20,7 +20,7 @@ from tiny_model import encoded, multipart
 INFER = "/v2/models/mnist/infer"
 JSON = {"Content-Type": "application/json"}
 JPEG = {"Content-Type": "image/jpeg"}
-# As many computations may run or wait in a worker; see inference/background.py.
+# As many computations may run or wait in a worker; see inference/web/background.py.
 PLACES = 16
 # As long as there is a file `closed-NAME`, the computation NAME makes a file `reached-NAME` and
 # waits, without switching to another greenlet.

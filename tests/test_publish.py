@@ -187,7 +187,7 @@ def published_worse(network, tmp_path, monkeypatch):
     (tmp_path / "model.onnx").write_bytes(model_bytes(FIRST))
     data = small_data()
     labels = data.held_out_labels.numpy()
-    monkeypatch.setattr(publish, "classify", lambda model, images: np.eye(10)[labels])
+    monkeypatch.setattr(publish, "probabilities_of", lambda model, images: np.eye(10)[labels])
     monkeypatch.setattr(publish, "verify", lambda *arguments: None)
     return lambda **options: publish.publish(network, data, {}, tmp_path, **options)
 
@@ -215,7 +215,7 @@ def test_a_model_slightly_worse_replaces_the_other_and_one_that_cannot_be_run_do
         model.write_bytes(content)
         publish.check_not_worse(model, data, nothing_right)
     model.write_bytes(model_bytes(FIRST))
-    monkeypatch.setattr(publish, "classify", lambda model, images: np.eye(10)[labels])
+    monkeypatch.setattr(publish, "probabilities_of", lambda model, images: np.eye(10)[labels])
     for mistakes, refused in ((9, False), (10, True)):
         right = np.arange(len(labels)) >= mistakes
         with pytest.raises(Failure) if refused else nullcontext():

@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from dataset import Dataset
-from evaluate import classify
+from evaluate import probabilities_of
 from model import logits_of
 from process import Failure
 from publish import published_metadata
@@ -181,7 +181,7 @@ def judge(
     images, labels = corrections.held_back, corrections.held_back_labels
     held_out = len(data.held_out)
     both = torch.cat([data.held_out, images]).numpy()
-    answers = classify(str(folder / "model.onnx"), both).argmax(axis=1)
+    answers = probabilities_of(str(folder / "model.onnx"), both).argmax(axis=1)
     before = answers == torch.cat([data.held_out_labels, labels]).numpy()
     recorded = json.loads(published_metadata(folder / "model.onnx").get("corrections", "{}"))
     accuracy_before = float(before[:held_out].mean())

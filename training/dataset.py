@@ -21,7 +21,7 @@ from drawing.added_digits import draw_added_digits
 from drawing.non_digits import draw_non_digits
 from drawing.synthetic import draw_digits
 from process import Failure, locked_folder, write_atomically
-from ranks import rank, ranks
+from ranks import rank, world_size
 from torch import Tensor
 
 DATASETS = ("mnist", "synthetic")
@@ -82,7 +82,7 @@ def batches(
             order = torch.randperm(images, generator=generator)
         # Only the lower 32 bits of a seed matter.
         torch.manual_seed((seed + 1) * 1_000_003 + step + rank() * 500_000_003)
-        yield step, order[place * batch :][:batch][rank() :: ranks()]
+        yield step, order[place * batch :][:batch][rank() :: world_size()]
 
 
 def mnist(folder: Path) -> tuple[Tensor, Tensor, Tensor, Tensor]:

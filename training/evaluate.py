@@ -60,7 +60,7 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray) -> np.ndarray:
     return np.bincount(10 * labels + predictions, minlength=100).reshape(10, 10)
 
 
-def classify(model: bytes | str, images: np.ndarray, batch: int = 500) -> np.ndarray:
+def probabilities_of(model: bytes | str, images: np.ndarray, batch: int = 500) -> np.ndarray:
     """The probabilities float32 [N, 10] that a model file gives for uint8 images [N, 28, 28].
 
     `model` is the path or the content of the file.
@@ -89,7 +89,7 @@ def read_folder(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def print_evaluation(model: str, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Print the figures of one model; its probabilities float32 [N, 10]."""
-    probabilities = classify(model, images)
+    probabilities = probabilities_of(model, images)
     matrix = confusion_matrix(labels, probabilities.argmax(axis=1))
     error = expected_calibration_error(torch.from_numpy(probabilities), torch.from_numpy(labels))
     print(f"{model}: accuracy {np.trace(matrix) / len(labels):.2%} of {len(labels)} images")
@@ -99,7 +99,7 @@ def print_evaluation(model: str, images: np.ndarray, labels: np.ndarray) -> np.n
         print(f"{digit:5}  {share}  {' '.join(f'{count:5}' for count in row)}")
     print("\nnon-digits of kinds that were not trained on     over 90 %  over 99 %")
     for name, pictures in draw_unseen_kinds(REJECTION_IMAGES, seed=0).items():
-        confidence = classify(model, pictures).max(axis=1)
+        confidence = probabilities_of(model, pictures).max(axis=1)
         print(f"{name:47}  {(confidence > 0.9).mean():9.1%}  {(confidence > 0.99).mean():9.1%}")
     return probabilities
 

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from dataset import Dataset
 from drawing.added_digits import draw_added_digits
 from drawing.non_digits import draw_non_digits
-from evaluate import classify, expected_calibration_error, fit_temperature, onnxruntime
+from evaluate import expected_calibration_error, fit_temperature, onnxruntime, probabilities_of
 from google.protobuf.message import DecodeError
 from model import logits_of, normalise
 from process import Failure, save_tensors, sync_folder, write_atomically
@@ -92,7 +92,7 @@ def verify(model: bytes, expected: np.ndarray, images: np.ndarray) -> None:
 
     `expected` are PyTorch's probabilities float32 [N, 10] for `images` uint8 [N, 28, 28].
     """
-    difference = float(np.abs(classify(model, images) - expected).max())
+    difference = float(np.abs(probabilities_of(model, images) - expected).max())
     if not difference <= TOLERANCE:
         raise Failure(
             f"onnxruntime differs from PyTorch by {difference:.2g}: nothing published",
@@ -138,7 +138,7 @@ def check_not_worse(model: Path, data: Dataset, right: np.ndarray) -> None:
     correlated proportions"). A file that does not exist, or cannot be run, is not compared.
     """
     try:
-        probabilities = classify(str(model), data.held_out.numpy())
+        probabilities = probabilities_of(str(model), data.held_out.numpy())
     except Exception:  # onnxruntime's exceptions have no other common base.
         return
     before = probabilities.argmax(axis=1) == data.held_out_labels.numpy()

@@ -23,19 +23,19 @@ TIMEOUT = timedelta(minutes=10)  # rank 0 may have to be scheduled, or wait for 
 SMALLEST_SHARE = 16  # images: BatchNorm uses the mean and variance of a rank's share
 
 
-def ranks() -> int:
+def world_size() -> int:
     """How many processes train together."""
     return int(os.environ.get("WORLD_SIZE", 1))
 
 
 def rank() -> int:
     """The number of this process. Rank 0 prints, writes checkpoints and publishes."""
-    return int(os.environ["RANK"]) if ranks() > 1 else 0
+    return int(os.environ["RANK"]) if world_size() > 1 else 0
 
 
 def share(count: int) -> int:
     """How many of `count` things belong to this rank."""
-    return len(range(rank(), count, ranks()))
+    return len(range(rank(), count, world_size()))
 
 
 def choose_device() -> torch.device:
@@ -49,9 +49,10 @@ def choose_device() -> torch.device:
 
 def check_share(batch: int) -> None:
     """Raise UsageError if a rank's share of the batch is too small for BatchNorm."""
-    if ranks() > 1 and batch // ranks() < SMALLEST_SHARE:
+    count = world_size()
+    if count > 1 and batch // count < SMALLEST_SHARE:
         raise click.UsageError(
-            f"{ranks()} ranks share batches of {batch} images, but each needs {SMALLEST_SHARE}: "
+            f"{count} ranks share batches of {batch} images, but each needs {SMALLEST_SHARE}: "
             f"use at most {batch // SMALLEST_SHARE} ranks"
         )
 
@@ -62,7 +63,7 @@ def joined(device: torch.device) -> Iterator[None]:
 
     Raises Failure if another rank does not answer or has vanished, which retrying can fix.
     """
-    if ranks() == 1:
+    if world_size() == 1:
         yield
         return
     try:
@@ -95,30 +96,30 @@ def check_same_run(run: str) -> None:
 def from_rank_0(value: object) -> object:
     """Rank 0's value, on all ranks."""
     content = [value]
-    if ranks() > 1:
+    if world_size() > 1:
         dist.broadcast_object_list(content)
     return content[0]
 
 
 def parallel(network: nn.Module) -> nn.Module:
     """The network to call in training: its gradients become their mean over the ranks."""
-    if ranks() == 1:
+    if world_size() == 1:
         return network
     return nn.parallel.DistributedDataParallel(network, forward_sync_buffers=False)
 
 
 def average(tensors: Iterable[Tensor]) -> None:
     """Replace float tensors by their mean over the ranks."""
-    if ranks() > 1:
+    if world_size() > 1:
         for tensor in tensors:
             if tensor.is_floating_point():
                 dist.all_reduce(tensor)
-                tensor /= ranks()
+                tensor /= world_size()
 
 
 def any_signal(received: list[int], device: torch.device) -> int:
     """The largest signal number that any rank has received, 0 for none."""
     largest = torch.tensor(max(received, default=0), device=device)
-    if ranks() > 1:
+    if world_size() > 1:
         dist.all_reduce(largest, dist.ReduceOp.MAX)
     return int(largest)

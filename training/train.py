@@ -194,7 +194,7 @@ def batch_loss(
     pixels = pixels.contiguous(memory_format=torch.channels_last)
     with autocast(device):
         logits = network(pixels)
-    weight = len(targets) * ranks.ranks() / (recipe.batch + drawn + recipe.non_digits)
+    weight = len(targets) * ranks.world_size() / (recipe.batch + drawn + recipe.non_digits)
     loss = weight * F.cross_entropy(logits.float(), targets)
     if not loss.isfinite():
         raise Failure(f"the loss became {loss.item()} at step {step + 1}: stopped", os.EX_SOFTWARE)
@@ -240,7 +240,7 @@ def train_and_publish(
     if found:
         data, chosen["corrections"] = corrections.add_to(data, found), found.checksum
     where = f"{device.type}, {torch.get_num_threads()} threads"
-    where += f", {ranks.ranks()} ranks" if ranks.ranks() > 1 else ""
+    where += f", {ranks.world_size()} ranks" if ranks.world_size() > 1 else ""
     print(f"training on {len(data.train)} {options.dataset} images ({where})", flush=True)
     path = process.checkpoint_path(folder, {**chosen, "torch": torch.__version__})
     ranks.check_same_run(path.name)

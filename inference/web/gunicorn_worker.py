@@ -16,10 +16,10 @@ from functools import partial
 from types import SimpleNamespace
 
 import gevent
-import request_body
 from gevent.server import StreamServer
 from gunicorn.http.errors import LimitRequestHeaders, LimitRequestLine, ParseException
 from gunicorn.workers.ggevent import GeventWorker
+from web import request_body
 
 # The time for a request from the end of its header to the end of its response. The time until the
 # end of the next header is bounded by gunicorn's setting keepalive.
