@@ -1,19 +1,21 @@
 """From ink to digits: choose pieces of ink, and group them into digits.
 
-digits = find_digits(ink, inner_pieces(ink), gap)      share = trust(ink, digits[0])
+digits = find_digits(ink, inner_pieces(ink), gap)      confidence *= trust(ink, digits[0])
 """
 
 from typing import NamedTuple
 
 import numpy as np
 from vision.ink import Ink
-from vision.mnist_form import BOX, outermost, resize
+from vision.mnist_form import BOX, outermost, resize, stretch
 from vision.pieces import dilate
 
 # The drop in gray levels between neighbouring pixels of the 20x20 box at which an outline is that
 # of ink: one in 200 digits of other origin has less, and 96 % of the empty pages that the network
 # takes for a digit.
 STEP = 24
+# A reading that keeps at least this share of the ink is fully trusted.
+KEPT = 0.4
 # Pieces shorter than this share of the longest one are specks.
 SPECK = 0.12
 # The most digits that are returned for a picture, the largest ones.
@@ -39,9 +41,8 @@ def find_digits(ink: Ink, kept: np.ndarray, gap: float) -> list[Digit]:
         return []
     lengths = piece_lengths(ink)
     kept = kept[lengths[kept] >= SPECK * lengths[kept].max()]
-    areas = piece_areas(ink)
     groups = group_columns(ink.boxes, kept, gap)
-    largest = sorted(groups, key=lambda group: -areas[group].sum())[:MAX_DIGITS]
+    largest = sorted(groups, key=lambda group: -ink.areas[group].sum())[:MAX_DIGITS]
     digits = []
     for group in sorted(largest, key=lambda group: ink.boxes[group, 0].min()):
         left, top = ink.boxes[group, :2].min(axis=0) - 1
@@ -58,11 +59,6 @@ def piece_lengths(ink: Ink) -> np.ndarray:
     return (ink.boxes[:, 2:] - ink.boxes[:, :2]).max(axis=1, initial=0)
 
 
-def piece_areas(ink: Ink) -> np.ndarray:
-    """Return the number of pixels of each piece."""
-    return np.bincount(ink.labels.ravel(), minlength=len(ink.boxes) + 1)[1:]
-
-
 def all_pieces(ink: Ink) -> np.ndarray:
     """Return the indices of all pieces."""
     return np.arange(len(ink.boxes))
@@ -75,12 +71,6 @@ def inner_pieces(ink: Ink) -> np.ndarray:
     """
     along = np.bincount(outermost(ink.labels[1:-1, 1:-1]), minlength=len(ink.boxes) + 1)[1:]
     return np.flatnonzero(along < piece_lengths(ink) / 2)
-
-
-def largest_piece(ink: Ink) -> np.ndarray:
-    """Return the index of the piece with the most ink that does not lie along the border."""
-    inner = inner_pieces(ink)
-    return inner[np.argsort(piece_areas(ink)[inner])[-1:]]
 
 
 def framed_pieces(ink: Ink) -> np.ndarray:
@@ -101,6 +91,12 @@ def crop(cover: np.ndarray, corner: tuple[float, float], scale: float) -> Digit:
     return Digit(cover[top - 1 : bottom + 1, left - 1 : right + 1], box)
 
 
+def share(digits: list[Digit], areas: np.ndarray) -> float:
+    """Return how far some digits are what is drawn, 0 to 1, given the areas of all pieces."""
+    kept = sum(np.count_nonzero(digit.cover >= 128) for digit in digits)
+    return min(1.0, kept / max(KEPT * areas.sum(), 1))
+
+
 def trust(ink: Ink, digit: Digit) -> float:
     """Return how far the gray picture supports that a digit is ink, 0 to 1.
 
@@ -109,6 +105,8 @@ def trust(ink: Ink, digit: Digit) -> float:
     from paper to ink along the outline, times the share of the outline where there is a drop. It
     is compared with STEP, or with as many times the noise where that is less than a level.
     """
+    if ink.light is None:
+        return 1.0
     height, width = digit.cover.shape
     margin = -(-2 * max(height, width) // BOX)
     left, top = (round((digit.box[i] - (ink.x, ink.y)[i]) / ink.scale) - margin for i in (0, 1))
@@ -122,6 +120,7 @@ def trust(ink: Ink, digit: Digit) -> float:
         light = np.pad(light[margin:-margin, margin:-margin], margin, constant_values=light.max())
     cover = np.pad(digit.cover[1:-1, 1:-1], margin)
     cover, light = (resize(part, BOX / max(height, width)).astype(float) for part in (cover, light))
+    light *= stretch(cover)
     steps = np.concatenate([np.diff(cover, axis=axis).ravel() for axis in (0, 1)])
     drops = -np.concatenate([np.diff(light, axis=axis).ravel() for axis in (0, 1)]) * np.sign(steps)
     flat = abs(steps) < STEP

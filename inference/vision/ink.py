@@ -20,31 +20,39 @@ BACKGROUND_WINDOW = 0.35
 # A printed line is at most this thick (a share of the longer side), and visible outside strokes on
 # this share of its way across the picture. Its slope is at most 11 degrees.
 THICKNESS, COVERED, STEEPEST = 0.025, 0.4, 0.2
+END = 1 / 4
 
 
 class Ink(NamedTuple):
     """Ink and its connected pieces, with a margin of one pixel around the picture.
 
     cover is uint8 [h, w]: 0 is paper, 128 the outline of a stroke, 255 full ink. light is the gray
-    picture that it was found on, uint8 [h, w], turned so that ink is darker than paper. labels and
-    boxes are those of label_pieces. The upper left corner is at (x, y) of the picture that was
+    picture that it was found on, uint8 [h, w], turned so that ink is darker than paper. labels,
+    boxes and areas are those of label_pieces. The upper left corner is at (x, y) of the picture that was
     sent; a pixel is scale pixels of it wide.
     """
 
     cover: np.ndarray
-    light: np.ndarray
+    light: np.ndarray | None
     labels: np.ndarray
     boxes: np.ndarray
+    areas: np.ndarray
     x: float
     y: float
     scale: float
 
 
 def find_ink(
-    darkness: np.ndarray, light: np.ndarray, x: float = 0, y: float = 0, scale: float = 1
+    darkness: np.ndarray,
+    light: np.ndarray | None = None,
+    x: float = 0,
+    y: float = 0,
+    scale: float = 1,
 ) -> Ink:
     """Return the ink of a picture from the darkness of its pixels, both uint8 [h, w]."""
-    cover, light = with_margin(outlined(darkness)), np.pad(light, 1, mode="edge")
+    cover = with_margin(outlined(darkness))
+    if light is not None:
+        light = np.pad(light, 1, mode="edge")
     return Ink(cover, light, *label_pieces(cover >= 128), x - scale, y - scale, scale)
 
 
@@ -59,7 +67,7 @@ def drawing(gray: np.ndarray, paper: int) -> Ink:
     # So that nothing lies along the border: what is outside is paper.
     light = with_margin(np.asarray(Image.fromarray(box).reduce(factor)), paper)
     darkness = np.maximum(paper - light.astype(np.int16), 0).astype(np.uint8)
-    return find_ink(darkness, light, columns[0] - factor, rows[0] - factor, factor)
+    return find_ink(darkness, None, columns[0] - factor, rows[0] - factor, factor)
 
 
 def darkening(light: np.ndarray) -> np.ndarray:
@@ -124,23 +132,27 @@ def find_rulings(mask: np.ndarray) -> np.ndarray:
     thickest = max(2, round(max(mask.shape) * THICKNESS))
     # Ink that is not part of a higher run of pixels: a morphological opening.
     high = np.pad(mask, [(thickest, thickest), (0, 0)])
-    for every in (np.all, np.any):
-        high = every(sliding_window_view(high, thickest + 1, axis=0), axis=-1)
+    for every in (np.logical_and, np.logical_or):
+        for _ in range(thickest):
+            high = every(high[:-1], high[1:])
     thin = mask & ~high
     # Project the ink along each slope: along a line's own, the profile has the sharpest peaks.
     lift = round(STEEPEST * width / 2) + 2
     y, x = np.nonzero(thin)
 
-    def project(y: np.ndarray, x: np.ndarray, slope: float) -> np.ndarray:
-        return (y + lift + 0.5 - slope * (x - width / 2)).astype(int)
+    def shifts(slope: float) -> np.ndarray:
+        return (lift + 0.5 - slope * (np.arange(width) - width / 2)).astype(int)
 
     slope = max(
         np.linspace(-STEEPEST, STEEPEST, 2 * (lift - 2) + 1),
-        key=lambda slope: (np.bincount(project(y, x, slope)) ** 2).sum(),
+        key=lambda slope: (np.bincount(y + shifts(slope)[x]) ** 2).sum(),
     )
-    rows = project(*np.indices(mask.shape), slope)
-    profile = np.zeros((height + 2 * lift, width), bool)
-    profile[rows[thin], x] = True
-    covered = (profile | np.roll(profile, 1, axis=0) | np.roll(profile, -1, axis=0)).sum(axis=1)
-    lined = covered >= COVERED * np.maximum(np.bincount(rows.ravel(), minlength=len(profile)), 1)
-    return thin & lined[rows]
+    rows = np.arange(height)[:, None] + shifts(slope)
+    profile, way = np.zeros((2, height + 2 * lift, width), bool)
+    profile[rows[thin], x] = way[rows, np.arange(width)] = True
+    profile |= np.roll(profile, 1, axis=0) | np.roll(profile, -1, axis=0)
+    # A long stroke of a digit does not reach from one end of that way to the other.
+    passed, length = way.cumsum(axis=1), np.maximum(way.sum(axis=1, keepdims=True), 1)
+    start, end = (profile & way & near for near in (passed <= length * END, passed > length * (1 - END)))
+    covered = profile.sum(axis=1) >= COVERED * length[:, 0]
+    return thin & (covered & start.any(axis=1) & end.any(axis=1))[rows]

@@ -1,18 +1,18 @@
 """Connected pieces of ink.
 
-labels, boxes = label_pieces(mask)
+labels, boxes, areas = label_pieces(mask)
 """
 
 import numpy as np
 from vision.mnist_form import with_margin
 
 
-def label_pieces(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def label_pieces(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Label the 8-connected pieces of a boolean [H, W] whose outermost pixels are False.
 
-    Returns int [H, W], 0 for the background and 1 to N for the pieces, and their boxes, int [N, 4]
-    as (left, top, right, bottom), right and bottom exclusive. Runs of pixels that touch in
-    neighbouring rows take the lower label until none changes.
+    Returns int [H, W], 0 for the background and 1 to N for the pieces, their boxes, int [N, 4]
+    as (left, top, right, bottom), right and bottom exclusive, and how many pixels each has. Runs of
+    pixels that touch in neighbouring rows take the lower label until none changes.
     """
     height, width = mask.shape
     flat = mask.ravel()
@@ -35,9 +35,9 @@ def label_pieces(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     np.minimum.at(boxes[:, 1], piece, starts // width)
     np.maximum.at(boxes[:, 2], piece, ends - starts + starts % width)
     np.maximum.at(boxes[:, 3], piece, starts // width + 1)
-    labels = np.zeros(mask.size, int)
-    labels[mask.ravel()] = np.repeat(piece + 1, ends - starts)
-    return labels.reshape(mask.shape), boxes
+    labels = np.zeros(mask.shape, np.int32)
+    labels[mask] = np.repeat(piece + 1, ends - starts)
+    return labels, boxes, np.bincount(piece, ends - starts, len(roots))
 
 
 def dilate(mask: np.ndarray) -> np.ndarray:
