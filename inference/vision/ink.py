@@ -6,7 +6,6 @@ ink = drawing(gray, paper)      ink = find_ink(darkening(light), light)
 from typing import NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 from vision.mnist_form import with_margin
 from vision.pieces import label_pieces
@@ -18,18 +17,18 @@ VISIBLE = 10
 # The window of the background estimate as a share of the longer side; wider than any pen.
 BACKGROUND_WINDOW = 0.35
 # A printed line is at most this thick (a share of the longer side), and visible outside strokes on
-# this share of its way across the picture. Its slope is at most 11 degrees.
+# this share of its way across the picture, the first and the last quarter included. Its slope is at
+# most 11 degrees.
 THICKNESS, COVERED, STEEPEST = 0.025, 0.4, 0.2
-END = 1 / 4
 
 
 class Ink(NamedTuple):
     """Ink and its connected pieces, with a margin of one pixel around the picture.
 
     cover is uint8 [h, w]: 0 is paper, 128 the outline of a stroke, 255 full ink. light is the gray
-    picture that it was found on, uint8 [h, w], turned so that ink is darker than paper. labels,
-    boxes and areas are those of label_pieces. The upper left corner is at (x, y) of the picture that was
-    sent; a pixel is scale pixels of it wide.
+    picture that it was found on, uint8 [h, w], turned so that ink is darker than paper, or None if
+    its background is plain. labels, boxes and areas are those of label_pieces. The upper left
+    corner is at (x, y) of the picture that was sent; a pixel is scale pixels of it wide.
     """
 
     cover: np.ndarray
@@ -132,27 +131,28 @@ def find_rulings(mask: np.ndarray) -> np.ndarray:
     thickest = max(2, round(max(mask.shape) * THICKNESS))
     # Ink that is not part of a higher run of pixels: a morphological opening.
     high = np.pad(mask, [(thickest, thickest), (0, 0)])
-    for every in (np.logical_and, np.logical_or):
+    for combine in (np.logical_and, np.logical_or):
         for _ in range(thickest):
-            high = every(high[:-1], high[1:])
+            high = combine(high[:-1], high[1:])
     thin = mask & ~high
     # Project the ink along each slope: along a line's own, the profile has the sharpest peaks.
     lift = round(STEEPEST * width / 2) + 2
     y, x = np.nonzero(thin)
 
-    def shifts(slope: float) -> np.ndarray:
+    def falls(slope: float) -> np.ndarray:
         return (lift + 0.5 - slope * (np.arange(width) - width / 2)).astype(int)
 
     slope = max(
         np.linspace(-STEEPEST, STEEPEST, 2 * (lift - 2) + 1),
-        key=lambda slope: (np.bincount(y + shifts(slope)[x]) ** 2).sum(),
+        key=lambda slope: (np.bincount(y + falls(slope)[x]) ** 2).sum(),
     )
-    rows = np.arange(height)[:, None] + shifts(slope)
+    rows = np.arange(height)[:, None] + falls(slope)
     profile, way = np.zeros((2, height + 2 * lift, width), bool)
     profile[rows[thin], x] = way[rows, np.arange(width)] = True
     profile |= np.roll(profile, 1, axis=0) | np.roll(profile, -1, axis=0)
-    # A long stroke of a digit does not reach from one end of that way to the other.
+    # A stroke of a digit may cover as much of the way, but not reach both of its ends.
     passed, length = way.cumsum(axis=1), np.maximum(way.sum(axis=1, keepdims=True), 1)
-    start, end = (profile & way & near for near in (passed <= length * END, passed > length * (1 - END)))
-    covered = profile.sum(axis=1) >= COVERED * length[:, 0]
-    return thin & (covered & start.any(axis=1) & end.any(axis=1))[rows]
+    start = (profile & way & (passed <= length / 4)).any(axis=1)
+    end = (profile & (passed > length * 3 / 4)).any(axis=1)
+    lined = start & end & (profile.sum(axis=1) >= COVERED * length[:, 0])
+    return thin & lined[rows]

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image
 
 SIDE, BOX = 28, 20
-# Strokes
-FAINTEST = 5
+# Strokes that are averaged to less than full brightness are brightened by at most this factor.
+BRIGHTEN = 5
 
 
 def mnist_picture(gray: np.ndarray) -> np.ndarray | None:
@@ -39,12 +39,12 @@ def to_mnist(cover: np.ndarray) -> np.ndarray:
     """Bring the ink of a digit, uint8 [h, w] with a margin of one pixel, to uint8 [28, 28]."""
     digit = cover[1:-1, 1:-1]
     digit = resize(digit, BOX / max(digit.shape))
-    return centre(np.minimum(digit * stretch(digit), 255).astype(np.uint8))
+    return centre(np.minimum(digit * brightening(digit), 255).astype(np.uint8))
 
 
-def stretch(digit: np.ndarray) -> float:
-    """Return by how much to brighten a digit whose strokes are thinner than a pixel."""
-    return min(255 / max(digit.max(), 1), FAINTEST)
+def brightening(digit: np.ndarray) -> float:
+    """Return the factor that brings strokes thinner than a pixel to MNIST's full brightness."""
+    return min(255 / max(digit.max(), 1), BRIGHTEN)
 
 
 def centre(digit: np.ndarray) -> np.ndarray:
