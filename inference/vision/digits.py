@@ -49,7 +49,9 @@ def find_digits(ink: Ink, kept: np.ndarray, gap: float) -> list[Digit]:
         left, top = ink.boxes[group, :2].min(axis=0) - 1
         right, bottom = ink.boxes[group, 2:].max(axis=0) + 1
         window = slice(top, bottom), slice(left, right)
-        own = dilate(np.isin(ink.labels[window], group + 1))
+        belongs = np.zeros(len(ink.boxes) + 1, bool)
+        belongs[group + 1] = True
+        own = dilate(belongs.take(ink.labels[window]))
         corner = ink.x + left * ink.scale, ink.y + top * ink.scale
         digits.append(crop(ink.cover[window] * own, corner, ink.scale))
     return digits

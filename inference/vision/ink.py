@@ -83,11 +83,12 @@ def darkening(light: np.ndarray) -> np.ndarray:
 
 def outlined(cover: np.ndarray) -> np.ndarray:
     """Map levels so that Otsu's threshold becomes 128, the outline, and strokes become 255."""
-    threshold = otsu_threshold(cover)
-    counts = np.bincount(cover.ravel(), minlength=256)[threshold + 1 :].cumsum()
-    full = max(threshold * 1.1, threshold + 1 + np.searchsorted(counts, 0.6 * counts[-1]))
+    counts = np.bincount(cover.ravel(), minlength=256)
+    threshold = otsu_threshold(counts)
+    above = counts[threshold + 1 :].cumsum()
+    full = max(threshold * 1.1, threshold + 1 + np.searchsorted(above, 0.6 * above[-1]))
     levels = [max(2 * threshold - full, 0), threshold, full]
-    return np.interp(np.arange(256), levels, [0, 128, 255]).astype(np.uint8)[cover]
+    return np.interp(np.arange(256), levels, [0, 128, 255]).astype(np.uint8).take(cover)
 
 
 def slide(picture: np.ndarray, window: int, extreme: np.ufunc) -> np.ndarray:
@@ -103,9 +104,8 @@ def slide(picture: np.ndarray, window: int, extreme: np.ufunc) -> np.ndarray:
     return picture
 
 
-def otsu_threshold(cover: np.ndarray) -> int:
-    """Return the level that best splits uint8 values in two (Otsu 1979, IEEE Trans. SMC 9(1))."""
-    counts = np.bincount(cover.ravel(), minlength=256)
+def otsu_threshold(counts: np.ndarray) -> int:
+    """Return the level that best splits a histogram in two (Otsu 1979, IEEE Trans. SMC 9(1))."""
     below = counts.cumsum()
     moment = (counts * np.arange(256)).cumsum()
     product = np.maximum(below * (below[-1] - below), 1).astype(float)
@@ -121,7 +121,7 @@ def without_rulings(darkness: np.ndarray) -> np.ndarray:
     A line is removed run by run across it, as staff lines are in optical music recognition
     (Dalitz et al. 2008, IEEE Trans. PAMI 30(5), 753-766), so strokes that cross it stay whole.
     """
-    mask = darkness > otsu_threshold(darkness)
+    mask = darkness > otsu_threshold(np.bincount(darkness.ravel(), minlength=256))
     return darkness * ~(find_rulings(mask) | find_rulings(mask.T).T)
 
 

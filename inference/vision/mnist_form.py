@@ -23,14 +23,13 @@ def mnist_picture(gray: np.ndarray) -> np.ndarray | None:
     if gray.shape != (SIDE, SIDE):
         return None
     for image in (gray, 255 - gray):
-        mask = image > 64
+        if np.sort(outermost(image))[2 * SIDE] >= 16:
+            continue
+        mask, total = image > 64, max(int(image.sum()), 1)
         sides = [np.ptp(np.flatnonzero(mask.any(axis=axis))) + 1 for axis in (0, 1) if mask.any()]
-        middle = [
-            image.sum(axis=axis) @ np.arange(SIDE) / max(int(image.sum()), 1) for axis in (0, 1)
-        ]
+        middle = [image.sum(axis=axis) @ np.arange(SIDE) / total for axis in (0, 1)]
         centred = all(abs(place - SIDE / 2) <= 1 for place in middle)
-        black = np.median(outermost(image)) < 16
-        if black and centred and abs(max(sides, default=0) - BOX) <= 2:
+        if centred and abs(max(sides, default=0) - BOX) <= 2:
             return image
     return None
 
