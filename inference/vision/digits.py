@@ -49,9 +49,7 @@ def find_digits(ink: Ink, kept: np.ndarray, gap: float) -> list[Digit]:
         left, top = ink.boxes[group, :2].min(axis=0) - 1
         right, bottom = ink.boxes[group, 2:].max(axis=0) + 1
         window = slice(top, bottom), slice(left, right)
-        belongs = np.zeros(len(ink.boxes) + 1, bool)
-        belongs[group + 1] = True
-        own = dilate(belongs.take(ink.labels[window]))
+        own = dilate(np.isin(ink.labels[window], group + 1))
         corner = ink.x + left * ink.scale, ink.y + top * ink.scale
         digits.append(crop(ink.cover[window] * own, corner, ink.scale))
     return digits
@@ -118,9 +116,6 @@ def trust(ink: Ink, digit: Digit) -> float:
         for start, side, limit in zip((top, left), digit.cover.shape, ink.light.shape, strict=True)
     )
     light = ink.light[np.ix_(rows, columns)]
-    if (height, width) == ink.light.shape:
-        # Cropped to its box: what was cut away was paper.
-        light = np.pad(light[margin:-margin, margin:-margin], margin, constant_values=light.max())
     cover = np.pad(digit.cover[1:-1, 1:-1], margin)
     cover, light = (resize(part, BOX / max(height, width)).astype(float) for part in (cover, light))
     light *= brightening(cover)

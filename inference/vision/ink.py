@@ -41,18 +41,11 @@ class Ink(NamedTuple):
     scale: float
 
 
-def find_ink(
-    darkness: np.ndarray,
-    light: np.ndarray | None = None,
-    x: float = 0,
-    y: float = 0,
-    scale: float = 1,
-) -> Ink:
+def find_ink(darkness: np.ndarray, light: np.ndarray | None = None, scale: float = 1) -> Ink:
     """Return the ink of a picture from the darkness of its pixels, both uint8 [h, w]."""
     cover = with_margin(outlined(darkness))
-    if light is not None:
-        light = np.pad(light, 1, mode="edge")
-    return Ink(cover, light, *label_pieces(cover >= 128), x - scale, y - scale, scale)
+    light = None if light is None else np.pad(light, 1, mode="edge")
+    return Ink(cover, light, *label_pieces(cover >= 128), -scale, -scale, scale)
 
 
 def drawing(gray: np.ndarray, paper: int) -> Ink:
@@ -66,7 +59,8 @@ def drawing(gray: np.ndarray, paper: int) -> Ink:
     # So that nothing lies along the border: what is outside is paper.
     light = with_margin(np.asarray(Image.fromarray(box).reduce(factor)), paper)
     darkness = np.maximum(paper - light.astype(np.int16), 0).astype(np.uint8)
-    return find_ink(darkness, None, columns[0] - factor, rows[0] - factor, factor)
+    ink = find_ink(darkness, scale=factor)
+    return ink._replace(x=columns[0] - 2 * factor, y=rows[0] - 2 * factor)
 
 
 def darkening(light: np.ndarray) -> np.ndarray:
@@ -138,21 +132,32 @@ def find_rulings(mask: np.ndarray) -> np.ndarray:
     # Project the ink along each slope: along a line's own, the profile has the sharpest peaks.
     lift = round(STEEPEST * width / 2) + 2
     y, x = np.nonzero(thin)
+    some = x % 4 == 0
 
     def falls(slope: float) -> np.ndarray:
         return (lift + 0.5 - slope * (np.arange(width) - width / 2)).astype(int)
 
     slope = max(
         np.linspace(-STEEPEST, STEEPEST, 2 * (lift - 2) + 1),
-        key=lambda slope: (np.bincount(y + falls(slope)[x]) ** 2).sum(),
+        key=lambda slope: (np.bincount(y[some] + falls(slope)[x[some]]) ** 2).sum(),
     )
-    rows = np.arange(height)[:, None] + falls(slope)
-    profile, way = np.zeros((2, height + 2 * lift, width), bool)
-    profile[rows[thin], x] = way[rows, np.arange(width)] = True
-    profile |= np.roll(profile, 1, axis=0) | np.roll(profile, -1, axis=0)
-    # A stroke of a digit may cover as much of the way, but not reach both of its ends.
-    passed, length = way.cumsum(axis=1), np.maximum(way.sum(axis=1, keepdims=True), 1)
-    start = (profile & way & (passed <= length / 4)).any(axis=1)
-    end = (profile & (passed > length * 3 / 4)).any(axis=1)
-    lined = start & end & (profile.sum(axis=1) >= COVERED * length[:, 0])
-    return thin & lined[rows]
+    rows, every = y + falls(slope)[x], np.arange(height + 2 * lift)
+    # The way of each line across the picture, and how much of it is passed at a pixel.
+    first, last = (
+        np.searchsorted(np.sort(falls(slope)), every - below, side="right") for below in (height, 0)
+    )
+    way = np.maximum(last - first, 1)
+    passed = ((x if slope < 0 else width - 1 - x) - first[rows]) / way[rows]
+    profile = np.zeros((len(every), width), bool)
+    profile[rows, x] = True
+
+    def thicker(hits: np.ndarray) -> np.ndarray:
+        return hits | np.roll(hits, 1, axis=0) | np.roll(hits, -1, axis=0)
+
+    lined = thicker(profile).sum(axis=1) >= COVERED * way
+    # A stroke of a digit may be as long as a line, but does not reach both ends of its way.
+    for near_end in (passed < 1 / 4, passed >= 3 / 4):
+        lined &= thicker(np.bincount(rows[near_end], minlength=len(every)) > 0)
+    rulings = np.zeros_like(mask)
+    rulings[y, x] = lined[rows]
+    return rulings

@@ -10,8 +10,6 @@ import numpy as np
 from PIL import Image
 
 SIDE, BOX = 28, 20
-# Strokes that are averaged to less than full brightness are brightened by at most this factor.
-BRIGHTEN = 5
 
 
 def mnist_picture(gray: np.ndarray) -> np.ndarray | None:
@@ -28,7 +26,7 @@ def mnist_picture(gray: np.ndarray) -> np.ndarray | None:
         mask, total = image > 64, max(int(image.sum()), 1)
         sides = [np.ptp(np.flatnonzero(mask.any(axis=axis))) + 1 for axis in (0, 1) if mask.any()]
         middle = [image.sum(axis=axis) @ np.arange(SIDE) / total for axis in (0, 1)]
-        centred = all(abs(place - SIDE / 2) <= 1 for place in middle)
+        centred = all(abs(place - SIDE / 2) <= 1.25 for place in middle)
         if centred and abs(max(sides, default=0) - BOX) <= 2:
             return image
     return None
@@ -38,12 +36,12 @@ def to_mnist(cover: np.ndarray) -> np.ndarray:
     """Bring the ink of a digit, uint8 [h, w] with a margin of one pixel, to uint8 [28, 28]."""
     digit = cover[1:-1, 1:-1]
     digit = resize(digit, BOX / max(digit.shape))
-    return centre(np.minimum(digit * brightening(digit), 255).astype(np.uint8))
+    return centre(np.rint(digit * brightening(digit)).astype(np.uint8))
 
 
 def brightening(digit: np.ndarray) -> float:
     """Return the factor that brings strokes thinner than a pixel to MNIST's full brightness."""
-    return min(255 / max(digit.max(), 1), BRIGHTEN)
+    return 255 / max(int(digit.max()), 1)
 
 
 def centre(digit: np.ndarray) -> np.ndarray:

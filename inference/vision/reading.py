@@ -10,25 +10,9 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from vision.digits import (
-    Digit,
-    all_pieces,
-    find_digits,
-    framed_pieces,
-    inner_pieces,
-    share,
-    trust,
-)
+from vision.digits import Digit, all_pieces, find_digits, framed_pieces, inner_pieces, share, trust
 from vision.image import ImageError
-from vision.ink import (
-    VISIBLE,
-    WORK_SIDE,
-    Ink,
-    darkening,
-    drawing,
-    find_ink,
-    without_rulings,
-)
+from vision.ink import VISIBLE, WORK_SIDE, Ink, darkening, drawing, find_ink, without_rulings
 from vision.mnist_form import mnist_picture, outermost, resize, to_mnist
 from vision.touching import split_touching
 
@@ -83,20 +67,26 @@ def read(gray: np.ndarray, classify: Classify, several: bool = False) -> Reading
         if several:
             digits = split_touching(digits, lambda parts: classify(form_all(parts)).max(axis=1))
         images = form_all(digits)
+        probabilities = classify(images)
+        if score(probabilities, several) <= most:
+            continue  # Trust only lowers it.
         trusted = kept * np.array([trust(ink, digit) for digit in digits])[:, None]
         # What the gray picture does not support is ten equal probabilities.
-        probabilities = classify(images) * trusted + (1 - trusted) / 10
-        confidence = probabilities.max(axis=1)
-        # Several digits: how many are more likely right than wrong, each by how far.
-        score = np.maximum(2 * confidence - 1, 0).sum() if several else confidence[0]
-        if score > most:
-            boxes = [digit.box for digit in digits]
-            best, most = Reading([*images], probabilities, boxes, more), score
-        if confidence.min() > SURE:
+        probabilities = probabilities * trusted + (1 - trusted) / 10
+        if score(probabilities, several) > most:
+            most = score(probabilities, several)
+            best = Reading([*images], probabilities, [digit.box for digit in digits], more)
+        if probabilities.max(axis=1).min() > SURE:
             break
     if best is None:
         raise ImageError("nothing_drawn", EMPTY)
     return best
+
+
+def score(probabilities: np.ndarray, several: bool) -> float:
+    """Return by how far the digits of a reading are more likely right than wrong."""
+    confidence = probabilities.max(axis=1)
+    return np.maximum(2 * confidence - 1, 0).sum() if several else confidence[0]
 
 
 def readings(gray: np.ndarray, several: bool) -> Iterator[tuple[Ink, Callable[[Ink], np.ndarray]]]:
