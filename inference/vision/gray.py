@@ -50,6 +50,8 @@ def decode(image: Image.Image) -> Picture:
         image.load()
     except DECODER_ERRORS as error:
         raise ImageError("damaged", DAMAGED) from error
+    if image.mode == "P" and image.palette is None:
+        raise ImageError("damaged", DAMAGED)
     orientation = read_orientation(image)
     image = reduce_to_limit(image)
     if (turn := TRANSPOSITIONS[orientation - 1]) is not None:
