@@ -20,7 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / folder) for folder in ("inference", "tests/inference")]
+FOLDERS = ("inference", "tests/inference", "tests/inference/vision")
+sys.path[:0] = [str(ROOT / folder) for folder in FOLDERS]
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import numpy as np  # noqa: E402
 from app import create_app  # noqa: E402
