@@ -44,7 +44,7 @@ def decode(image: Image.Image) -> Picture:
     """
     width, height = image.size
     scale = jpeg_scale(image.size)
-    if isinstance(image, JpegImageFile):  # MPO, a JPEG with several pictures, included.
+    if isinstance(image, JpegImageFile):
         image.draft("L", (width // scale, height // scale))
     try:
         image.load()

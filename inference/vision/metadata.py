@@ -40,62 +40,61 @@ def without_metadata(data: bytes) -> tuple[bytes, bytes]:
 
 def strip_jpeg(data: bytes) -> tuple[bytes, bytes]:
     """Keep the tables and all from the first scan on; skip what is between segments."""
-    kept, exif, at = [b"\xff\xd8"], b"", 2
+    kept, exif, at = bytearray(b"\xff\xd8"), b"", 2
     while match := SEGMENT.search(data, at):
         at = match.end()
         marker, end = data[at - 1], at + (data[at] << 8 | data[at + 1])
         if marker == START_OF_SCAN:
-            kept += [data[at - 2 :], UNENDED if data.rfind(END_OF_IMAGE, at) < 0 else b""]
+            kept += data[at - 2 :] + (UNENDED if data.rfind(END_OF_IMAGE, at) < 0 else b"")
             break
         if marker < 0xE0 or marker in COLOUR_SEGMENTS and end - at >= COLOUR_LENGTH:
-            kept.append(data[at - 2 : end])
+            kept += data[at - 2 : end]
         elif data[at + 2 : at + 6] == b"Exif":
             exif = exif or data[at + 2 : end]
         at = end
-    return b"".join(kept), exif
+    return bytes(kept), exif
 
 
 def strip_png(data: bytes) -> tuple[bytes, bytes]:
     """Keep the chunks that the first picture needs."""
-    kept, exif, at = [data[:8]], b"", 8
+    kept, exif, at = bytearray(data[:8]), b"", 8
     while at < len(data):
         name, end = data[at + 4 : at + 8], at + 12 + int.from_bytes(data[at : at + 4])
         if name in PNG_PIXELS:
-            kept.append(data[at:end])
+            kept += data[at:end]
         elif name == b"eXIf":
             exif = data[at + 8 : end - 4]
         at = len(data) if name == b"IEND" else end
-    return b"".join(kept), exif
+    return bytes(kept), exif
 
 
 def strip_webp(data: bytes) -> tuple[bytes, bytes]:
     """Keep the chunks of pixels, and correct the length of the whole."""
-    kept, exif, at = [b"WEBP"], b"", 12
+    kept, exif, at = bytearray(b"WEBP"), b"", 12
     while at < len(data):
         name, size = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8], "little")
         end = at + 8 + size + size % 2
         if name in WEBP_PIXELS:
-            kept.append(data[at:end])
+            kept += data[at:end]
         elif name == b"EXIF":
             exif = data[at + 8 : end]
         at = end
-    body = b"".join(kept)
-    return b"RIFF" + len(body).to_bytes(4, "little") + body, exif
+    return b"RIFF" + len(kept).to_bytes(4, "little") + kept, exif
 
 
 def strip_gif(data: bytes) -> bytes:
     """Skip the extensions before the first picture, except the one for transparency."""
     at = 13 + (6 << (data[10] & 7) if data[10] & 128 else 0)
-    kept = [data[:at]]
+    kept = bytearray(data[:at])
     while data[at : at + 1] == b"!":
         end = at + 2
         while data[end]:
             end += 1 + data[end]
         end += 1
         if data[at + 1 : at + 3] == b"\xf9\x04":
-            kept.append(data[at:end])
+            kept += data[at:end]
         at = end
-    return b"".join(kept) + data[at:]
+    return bytes(kept + data[at:])
 
 
 def limit_bmp_colours(data: bytes) -> bytes:
