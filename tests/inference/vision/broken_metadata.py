@@ -33,10 +33,8 @@ JPEG_SEGMENTS = {
 GIF_EXTENSIONS = {
     "comment": b"\xfe\xff" + b"\xff" * 255 + b"\0",
     "empty comment": b"\xfe\0",
-    "empty program": b"\xff\0",
-    "loop without a number": b"\xff\x0bNETSCAPE2.0\0",
-    "short control": b"\xf9\1\0\0",
-    "empty control": b"\xf9\0",
+    "short program": b"\xff\2ab\0",
+    "loop without a number": b"\xff\x0bNETSCAPE2.0\1\1\0",
     "unknown": b"\x77\2ab\0",
 }
 # Tag, type, count and value or offset.
