@@ -6,12 +6,9 @@ What is left out is skipped, not unpacked: profiles, comments, previews, further
 """
 
 import re
-from typing import Literal
 
 # The chunks of PNG and of WebP. PNG's fcTL and fdAT belong to further pictures.
-PIXEL_CHUNKS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"} | {
-    *(b"VP8X", b"ANIM", b"ANMF", b"ALPH", b"VP8 ", b"VP8L")
-}
+PIXEL_CHUNKS = {*b"IHDR PLTE tRNS IDAT IEND VP8X ANIM ANMF ALPH VP8L".split(), b"VP8 "}
 # The marker of a JPEG segment. Those from E0 on are of applications, of extensions and comments.
 SEGMENT = re.compile(rb"\xff[^\x00\x01\xd0-\xd9\xff]")
 START_OF_SCAN, END_OF_IMAGE = 0xDA, b"\xff\xd9"
@@ -31,10 +28,10 @@ def without_metadata(data: bytes) -> tuple[bytes, bytes]:
     if data.startswith(b"\xff\xd8"):
         return strip_jpeg(data)
     if data.startswith(b"\x89PNG"):
-        chunks, exif = pixel_chunks(data, 8, "big")
+        chunks, exif = pixel_chunks(data, 8, png=True)
         return data[:8] + chunks, exif
     if data[8:12] == b"WEBP":
-        chunks, exif = pixel_chunks(data, 12, "little")
+        chunks, exif = pixel_chunks(data, 12, png=False)
         return b"RIFF" + (4 + len(chunks)).to_bytes(4, "little") + b"WEBP" + chunks, exif
     if data.startswith(b"BM") and data[14] >= 40 and int.from_bytes(data[46:50], "little") > 256:
         data = data[:46] + bytes(4) + data[50:]
@@ -58,17 +55,16 @@ def strip_jpeg(data: bytes) -> tuple[bytes, bytes]:
     return bytes(kept), exif
 
 
-def pixel_chunks(data: bytes, at: int, order: Literal["big", "little"]) -> tuple[bytes, bytes]:
+def pixel_chunks(data: bytes, at: int, png: bool) -> tuple[bytes, bytes]:
     """Return the chunks from `at` on that the pixels need, and the content of the one of EXIF.
 
     PNG has length, name, content, checksum; WebP has name, length, content, padded to even.
     """
-    kept, exif, png = bytearray(), b"", order == "big"
+    kept, exif = bytearray(), b""
     while at < len(data):
-        length, name = data[at : at + 4], data[at + 4 : at + 8]
-        if not png:
-            length, name = name, length
-        size = int.from_bytes(length, order)
+        first, second = data[at : at + 4], data[at + 4 : at + 8]
+        name = second if png else first
+        size = int.from_bytes(first, "big") if png else int.from_bytes(second, "little")
         end = at + 8 + size + (4 if png else size % 2)
         if name in PIXEL_CHUNKS:
             kept += data[at:end]
