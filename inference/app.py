@@ -27,7 +27,8 @@ from inference_protocol import (
 from pictures import read_pictures
 from prometheus_client import CONTENT_TYPE_LATEST
 from uploads import MAX_REQUEST_BYTES, read_uploads
-from vision.reading import read, read_whole
+from vision.reading import read
+from vision.whole import read_whole
 from web.background import in_background
 from web.responses import add_common_behaviour, json_response
 

@@ -2,11 +2,11 @@
 
     python training/evaluate.py artifacts/model.onnx                  # MNIST's test set, or that of
                                                                       # the dataset, if not digits
-    python training/evaluate.py artifacts/model.onnx my-digits        # my-digits/LABEL/NAME.png
+    python training/evaluate.py artifacts/model.onnx my-digits        # my-digits/DIGIT/NAME.png
     python training/evaluate.py artifacts/model.onnx --compare other.onnx
     python training/evaluate.py artifacts/model.onnx --plots plots    # confusion.png, mistakes.png
 
-Images in a folder must be in MNIST's form: 28x28 pixels, light on black. LABEL is 0 to 9.
+Images in a folder must be in MNIST's form: 28x28 pixels, light on black.
 """
 
 import io
@@ -93,10 +93,10 @@ def own_test_images(model: str, data_dir: Path | None) -> tuple[np.ndarray, np.n
 
 
 def read_folder(folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Images uint8 [N, 28, 28] and labels int64 [N] from LABEL/NAME.png; raises UsageError."""
-    paths = [path for label in range(10) for path in sorted((folder / str(label)).glob("*.*"))]
+    """Images uint8 [N, 28, 28] and labels int64 [N] from DIGIT/NAME.png; raises UsageError."""
+    paths = [path for digit in range(10) for path in sorted((folder / str(digit)).glob("*.*"))]
     if not paths:
-        raise click.UsageError(f"{folder} has no images named LABEL/NAME.png")
+        raise click.UsageError(f"{folder} has no images named DIGIT/NAME.png")
     images = []
     for path in paths:
         try:

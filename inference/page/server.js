@@ -64,8 +64,8 @@ function describeModel(model) {
   if (model.parameters) facts.push(`${Number(model.parameters).toLocaleString('en')} parameters`);
   if (model.dataset) facts.push(`trained on ${nameOf(model.dataset)}`);
   if (model.test_accuracy) {
-    const testSet = nameOf(model.test_dataset ?? model.dataset);
-    facts.push(`${(100 * model.test_accuracy).toFixed(2)}% accuracy on test images of ${testSet}`);
+    const accuracy = (100 * model.test_accuracy).toFixed(2);
+    facts.push(`${accuracy}% accuracy on test images of ${nameOf(model.dataset)}`);
   }
   const synthetic = model.dataset === 'synthetic'
     ? ' It was trained without any handwriting, only on digits drawn by a program: expect more mistakes.'

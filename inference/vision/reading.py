@@ -1,6 +1,6 @@
 """From a gray picture to digits: the network chooses between the readings of a picture.
 
-result = read(gray, classify, several=False)     result = read_whole(gray, classify)
+result = read(gray, classify, several=False)
 
 A reading is a guess at what on the picture is ink (ink.py). The first one whose digits the network
 is sure of is accepted; if there is none, the one that it is least unsure of.
@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 from vision.digits import (
     Digit,
     all_pieces,
@@ -30,7 +29,7 @@ from vision.ink import (
     find_ink,
     without_rulings,
 )
-from vision.mnist_form import SIDE, mnist_picture, outermost, resize, to_mnist
+from vision.mnist_form import mnist_picture, outermost, resize, to_mnist
 from vision.touching import split_touching
 
 # A reading is accepted above this confidence.
@@ -38,7 +37,6 @@ SURE = 0.9
 # The longer side in pixels to which a picture of enlarged pixels is reduced.
 COARSE_SIDE = 12
 EMPTY = "Nothing is drawn on this picture: draw a digit and send it again."
-BLANK = "Nothing can be seen on this picture: send another one."
 
 Classify = Callable[[np.ndarray], np.ndarray]
 
@@ -97,21 +95,6 @@ def read(gray: np.ndarray, classify: Classify, several: bool = False) -> Reading
     if best is None:
         raise ImageError("nothing_drawn", EMPTY)
     return best
-
-
-def read_whole(gray: np.ndarray, classify: Classify) -> Reading:
-    """Read uint8 [H, W] as one picture, reduced to 28x28, for models of other things than digits.
-
-    Like Fashion-MNIST's, it must be light on dark: if most of its border is light, it is inverted.
-    Raises ImageError if it is blank.
-    """
-    if np.ptp(gray) <= VISIBLE:
-        raise ImageError("nothing_drawn", BLANK)
-    height, width = gray.shape
-    if np.median(outermost(gray)) > 127:
-        gray = 255 - gray
-    image = np.asarray(Image.fromarray(gray).resize((SIDE, SIDE), Image.Resampling.BOX))
-    return Reading([image], classify(image[None]), [(0, 0, width, height)])
 
 
 def readings(gray: np.ndarray, several: bool) -> Iterator[tuple[Ink, Callable[[Ink], np.ndarray]]]:
