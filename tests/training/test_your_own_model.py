@@ -97,7 +97,7 @@ def test_the_program_of_the_documentation_makes_a_model_that_is_served(tmp_path,
     (program,) = re.findall(r"```python\n(.*?)```", DOCUMENT, re.DOTALL)
     exec(program)
     client = create_app(tmp_path / "artifacts" / "model.onnx").test_client()
-    assert post(client, two_lines(1)).json == {"prediction": 1, "label": "Trouser"}
+    assert post(client, two_lines(1)).json == {"prediction": 1, "label": "one"}
 
 
 def png(image):

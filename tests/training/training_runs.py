@@ -13,9 +13,9 @@ import train
 from programs import ROOT
 
 TRAIN = ROOT / "training" / "train.py"
-# Of the options of train.py; MNIST_MIRROR has none.
+# Of the options of train.py; mirrors have none.
 OPTIONS = {option.envvar for option in train.main.params if option.envvar}
-TRAINING_VARIABLES = OPTIONS | {"MNIST_MIRROR"}
+TRAINING_VARIABLES = OPTIONS | {"MNIST_MIRROR", "FASHION_MNIST_MIRROR"}
 
 
 def training_environment(**variables: str) -> dict[str, str]:
