@@ -139,7 +139,7 @@ def check_trial_run(model: Model) -> None:
     except Exception as error:  # onnxruntime's exceptions have no other common base.
         raise ModelError(f"it fails on a trial run: {first_line(error)}") from error
     if rows.shape != (2, 10) or not np.allclose(rows.sum(axis=1), 1, atol=1e-3) or rows.min() < 0:
-        raise ModelError("its output on a trial run is not ten probabilities for each image")
+        raise ModelError("its output on a trial run is not probabilities of ten classes")
 
 
 def dataset_of(model: Model) -> str:
