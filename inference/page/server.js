@@ -63,7 +63,7 @@ function describeModel(model) {
   const facts = [`Model ${model.model_version}`];
   if (model.parameters) facts.push(`${Number(model.parameters).toLocaleString('en')} parameters`);
   if (model.dataset) facts.push(`trained on ${nameOf(model.dataset)}`);
-  if (model.test_accuracy) {
+  if (model.test_accuracy && model.dataset) {
     const accuracy = (100 * model.test_accuracy).toFixed(2);
     facts.push(`${accuracy}% accuracy on test images of ${nameOf(model.dataset)}`);
   }
