@@ -54,6 +54,10 @@ class Model(NamedTuple):
         return self.metadata["model_version"]
 
     @property
+    def dataset(self) -> str:
+        return self.metadata.get("dataset", "unknown")
+
+    @property
     def reads_whole(self) -> bool:
         """Whether /predict gives it whole pictures instead of the digits on them."""
         return self.metadata.get("reading") == "whole"
@@ -142,11 +146,6 @@ def check_trial_run(model: Model) -> None:
         raise ModelError("its output on a trial run is not probabilities of ten classes")
 
 
-def dataset_of(model: Model) -> str:
-    """Return the dataset that a model was trained on, as far as its metadata says."""
-    return model.metadata.get("dataset", "unknown")
-
-
 def first_line(error: Exception) -> str:
     """Return the first line of the message of an exception, for a log line or a response."""
     return str(error).partition("\n")[0]
@@ -204,8 +203,9 @@ class Classifier:
         else:
             metrics.MODEL_LOADS.inc()
             log.info("serving model %s from %s", model.version, self.path)
-            if self._model and (before := dataset_of(self._model)) != dataset_of(model):
-                log.warning("the dataset has changed from %s to %s", before, dataset_of(model))
+            if self._model and self._model.dataset != model.dataset:
+                datasets = self._model.dataset, model.dataset
+                log.warning("the dataset has changed from %s to %s", *datasets)
             self._model, self.problem = model, ""
         self._seen = signature
 
