@@ -103,12 +103,15 @@ def test_a_broken_model_is_logged_once_and_a_good_one_after_it_is_loaded(tmp_pat
         (model_bytes(SECOND, metadata={"reading": "picture"}), "digit or whole, not 'picture'"),
         *(
             (model_bytes(SECOND, metadata={"classes": text}), "list of ten different names")
-            for text in (json.dumps(NAMES[1:]), json.dumps(NAMES[1:] * 2), "names", "10", "[0]")
+            for text in (
+                *(json.dumps(names) for names in (NAMES + NAMES[:1], NAMES[:9] + NAMES[:1])),
+                *("names", "10", "[0]"),
+            )
         ),
     ],
     ids=[
         "empty", "cut off", "name", "type", "shape", "fixed batch", "no softmax", "no version",
-        "reading", "nine classes", "twice", "no JSON", "number", "no names",
+        "reading", "eleven classes", "twice", "no JSON", "number", "no names",
     ],
 )  # fmt: skip
 def test_a_broken_model_is_rejected_with_the_reason_and_the_old_one_goes_on_serving(
