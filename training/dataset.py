@@ -16,8 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
-from drawing.added_digits import draw_added_digits
+from drawing.added_digits import draw_added_digits, wear
 from drawing.non_digits import draw_non_digits
 from drawing.synthetic import draw_digits
 from process import Failure, locked_folder, write_atomically
@@ -27,7 +28,7 @@ from torch import Tensor
 DATASETS = ("mnist", "synthetic")
 HELD_OUT = 5_000  # of the training images, for every decision about the model
 SYNTHETIC_TRAIN, SYNTHETIC_TEST = 40_000, 5_000
-ADDED_DIGITS, NON_DIGITS = 4_000, 5_000
+DRAWN_DIGITS, WORN_DIGITS, NON_DIGITS = 4_000, 2_000, 5_000
 ATTEMPTS = 3
 BACKOFF_SECONDS = 0.5
 TIMEOUT_SECONDS = 15  # without a byte
@@ -43,7 +44,7 @@ class Dataset(NamedTuple):
     held_out_labels: Tensor
     test: Tensor
     test_labels: Tensor
-    added: Tensor  # drawn digits and non-digits, some of which are added to each batch
+    added: Tensor  # drawn and worn digits and non-digits, some of which are added to each batch
     added_labels: Tensor
     non_digits: Tensor
 
@@ -63,9 +64,19 @@ def load_dataset(name: str, folder: Path, seed: int) -> Dataset:
         *(images[:-HELD_OUT], labels[:-HELD_OUT]),
         *(images[-HELD_OUT:], labels[-HELD_OUT:]),
         *test,
-        *map(torch.from_numpy, draw_added_digits(ADDED_DIGITS, seed)),
+        *added_digits(images[:-HELD_OUT], labels[:-HELD_OUT], seed),
         torch.from_numpy(draw_non_digits(NON_DIGITS, seed)),
     )
+
+
+def added_digits(images: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """Drawn digits and worn copies of some of these images, uint8 [N, 28, 28]; labels int64 [N]."""
+    drawn, drawn_labels = draw_added_digits(DRAWN_DIGITS, seed)
+    rng = np.random.default_rng([seed, 3])
+    chosen = rng.permutation(len(images))[:WORN_DIGITS]
+    worn = wear(images[chosen].numpy(), labels[chosen].numpy(), rng)
+    images = torch.from_numpy(np.concatenate([drawn, worn]))
+    return images, torch.cat([torch.from_numpy(drawn_labels), labels[chosen]])
 
 
 def batches(
