@@ -28,11 +28,11 @@ bench-reading: .venv/test
 	$(BIN)/python bench/bench_reading.py $(or $(MODEL),artifacts/model.onnx) --half report
 
 fuzz: .venv/test
-	$(BIN)/python tests/fuzz.py --count 100000
-	$(BIN)/python tests/soak.py --replacements 1000 --requests 200000
+	$(BIN)/python tests/stress/fuzz.py --count 100000
+	$(BIN)/python tests/stress/soak.py --replacements 1000 --requests 200000
 
 soak: .venv/test
-	OMP_NUM_THREADS=1 $(BIN)/python tests/soak_training.py --kills 30
+	OMP_NUM_THREADS=1 $(BIN)/python tests/stress/soak_training.py --kills 30
 
 images:
 	BUILDX_NO_DEFAULT_ATTESTATIONS=1 docker build -t mnist:train $(DOCKER_BUILD_ARGS) training
@@ -45,7 +45,7 @@ cluster-down:
 	scripts/cluster-down.sh
 
 e2e:
-	tests/e2e.sh
+	tests/e2e/e2e.sh
 
 # After a change of a requirements.in. Needs uv (https://docs.astral.sh/uv).
 requirements:

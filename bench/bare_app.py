@@ -1,6 +1,6 @@
 """What bench_serving.py compares the server with: a route that only receives the upload.
 
-gunicorn -c inference/gunicorn.conf.py --pythonpath tests bare_app:app
+gunicorn -c inference/gunicorn.conf.py --pythonpath bench bare_app:app
 """
 
 from flask import Flask, Response, request

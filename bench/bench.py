@@ -24,7 +24,9 @@ import numpy as np
 import onnx
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / folder) for folder in ("inference", "training", "tests")]
+sys.path[:0] = [
+    str(ROOT / folder) for folder in ("inference", "training", "tests", "tests/inference")
+]
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 import onnxruntime

@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / folder) for folder in ("inference", "training", "tests")]
+sys.path[:0] = [
+    str(ROOT / folder) for folder in ("inference", "training", "tests", "tests/inference")
+]
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime would send telemetry.
 
 from app import create_app

@@ -25,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path[:0] = [str(ROOT / folder) for folder in ("tests", "tests/inference")]
 
 from bench_uploads import UPLOADS
 from gunicorn_server import Server, running

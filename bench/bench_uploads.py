@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from tiny_model import encoded
 
 ROOT = Path(__file__).resolve().parent.parent
-STROKES = json.loads((ROOT / "tests/strokes.json").read_text())
+STROKES = json.loads((ROOT / "tests/inference/page/strokes.json").read_text())
 
 
 def draw_digit(digit: int, side: int, width: float) -> Image.Image:

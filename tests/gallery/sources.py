@@ -20,7 +20,7 @@ import numpy as np
 from gallery.font_files import DEBIAN_PACKAGES, HANDWRITTEN, PRINTED, SEGMENTS
 from PIL import Image, ImageDraw, ImageFont
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class MissingSource(Exception):
