@@ -23,8 +23,8 @@ class Recipe(NamedTuple):
     batch: int = 128
     peak_learning_rate: float = 0.5
     label_smoothing: float = 0.02
-    drawn_digits: int = 32  # added to every batch
-    non_digits: int = 40  # added to every batch
+    drawn_digits: int = 48  # added to every batch
+    non_digits: int = 24  # added to every batch
     # The largest distortions of a digit; see augment.py.
     rotation: float = 15  # degrees
     shear: float = 0.2
@@ -34,7 +34,7 @@ class Recipe(NamedTuple):
     noise: float = 12  # of 255
     # In the last steps:
     last_strength: float = 0.6  # of the distortions of the shape, 1 in the steps before
-    last_drawn_digits: int = 8  # instead of drawn_digits
+    last_drawn_digits: int = 16  # instead of drawn_digits
 
 
 RECIPES = {
