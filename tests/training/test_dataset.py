@@ -7,6 +7,7 @@ import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import archives
 import dataset
 import numpy as np
 import pytest
@@ -64,10 +65,10 @@ def start_mirror():
 @pytest.fixture(autouse=True)
 def small_archives(monkeypatch):
     """CONTENT's checksums in place of the official ones, no public mirror, no long waits."""
-    checksums = [(name, dataset.md5_of(body)) for name, body in CONTENT.items()]
+    checksums = [(name, archives.md5_of(body)) for name, body in CONTENT.items()]
     monkeypatch.setattr(MNIST, "resources", checksums)
     monkeypatch.setattr(MNIST, "mirrors", [])
-    monkeypatch.setattr(dataset, "BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr(archives, "BACKOFF_SECONDS", 0.01)
     monkeypatch.delenv("MNIST_MIRROR", raising=False)
 
 
@@ -90,7 +91,7 @@ def test_when_no_mirror_is_good_the_message_names_each_and_its_problem(
 ):
     misbehave, words, temporary = MISBEHAVIOUR[kind]
     if kind == "hangs":  # only here: a good mirror may be slow on a busy machine
-        monkeypatch.setattr(dataset, "TIMEOUT_SECONDS", 0.2)
+        monkeypatch.setattr(archives, "TIMEOUT_SECONDS", 0.2)
     first, second = start_mirror(misbehave), start_mirror(misbehave)
     monkeypatch.setenv("MNIST_MIRROR", f"{first.url},{second.url}")
     with pytest.raises(Failure) as raised:
@@ -204,13 +205,15 @@ def test_an_invalid_certificate_is_wrong_data_and_is_not_retried(
 
 def test_the_last_5000_training_images_are_held_out(monkeypatch):
     images = torch.arange(6_000).view(-1, 1, 1).expand(-1, 28, 28)
-    labels, test = torch.arange(6_000), (torch.zeros(3, 28, 28), torch.tensor([7, 8, 9]))
+    labels, test = torch.arange(6_000) % 7, (torch.zeros(3, 28, 28), torch.tensor([7, 8, 9]))
     for name, count in (("DRAWN_DIGITS", 20), ("WORN_DIGITS", 0), ("NON_DIGITS", 10)):
         monkeypatch.setattr(dataset, name, count)
-    monkeypatch.setattr(dataset, "mnist", lambda folder: (images, labels, *test))
+    source = dataset.DATASETS["mnist"]._replace(load=lambda *_: (images, labels, *test))
+    monkeypatch.setitem(dataset.DATASETS, "mnist", source)
     data = dataset.load_dataset("mnist", "folder", seed=0)
-    assert data.train_labels.tolist() == data.train[:, 0, 0].tolist() == list(range(1_000))
-    assert data.held_out_labels.tolist() == list(range(1_000, 6_000))
+    assert data.train[:, 0, 0].tolist() == list(range(1_000))
+    assert torch.equal(data.train_labels, labels[:1_000])
+    assert torch.equal(data.held_out_labels, labels[1_000:])
     assert data.held_out[:, 0, 0].tolist() == list(range(1_000, 6_000))
     assert data.test_labels.tolist() == [7, 8, 9]
     assert data.added.shape == (20, 28, 28)
@@ -229,10 +232,11 @@ def test_the_synthetic_parts_have_no_image_in_common(monkeypatch):
     assert len(set.union(*parts)) == 200
 
 
-def test_worn_copies_of_the_training_digits_follow_the_drawn_ones(monkeypatch):
-    monkeypatch.setattr(dataset, "DRAWN_DIGITS", 20)
+def test_worn_copies_of_the_training_digits_follow_the_drawn_ones():
     digits = draw_digits(100, seed=1)
-    images, labels = dataset.added_digits(*map(torch.from_numpy, digits), seed=0)
+    images, labels = dataset.added_digits(
+        *map(torch.from_numpy, digits), drawn=20, worn=100, seed=0
+    )
     assert len(images) == len(labels) == 120
     assert labels[20:].bincount().tolist() == [10] * 10
     originals = {image.tobytes() for image in digits[0]}
