@@ -24,7 +24,15 @@ sys.path[:0] = [
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime would send telemetry.
 
 from app import create_app
-from gallery.sets import DIGIT_SETS, EMPTY_SETS, HALVES, NAMES, pictures
+from gallery.sets import (
+    CONDITION_SETS,
+    DIGIT_SETS,
+    EMPTY_SETS,
+    HALVES,
+    NAMES,
+    pictures,
+    touching_pairs,
+)
 from gallery.sources import MissingSource
 from tables import table
 from tiny_model import multipart
@@ -83,6 +91,17 @@ def print_row(name: str, readings: list[Reading]) -> None:
     print("| " + " | ".join(row(name, readings)) + " |", flush=True)
 
 
+def print_pairs(client, half: str) -> None:
+    """How many pairs of touching digits are cut in two digits that are both read correctly."""
+    right = count = 0
+    for upload, labels in touching_pairs(half):
+        body, content_type = multipart(upload)
+        response = client.post("/predict?segment=1", data=body, content_type=content_type)
+        right += [each["prediction"] for each in response.json["digits"]] == labels
+        count += 1
+    print(f"\ntouching pairs split and read correctly: {right} of {count}")
+
+
 def save_failures(readings: list[Reading], folder: Path) -> None:
     """Write what was read wrongly, or surely without a digit: LABEL-ANSWER-CONFIDENCE-INDEX."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -107,7 +126,7 @@ def main() -> None:
         parser.error(f"there is no model at {options.model}: train one first")
     client = create_app(options.model).test_client()
     print(table(HEADS, []), flush=True)
-    groups: dict[str, list[Reading]] = {"digits": [], "empty pages": []}
+    groups: dict[str, list[Reading]] = {"digits": [], "empty pages": [], "conditions": []}
     for name in options.set:
         try:
             readings = list(read(client, pictures(name, options.half)))
@@ -121,9 +140,12 @@ def main() -> None:
             groups["digits"] += readings
         elif name in EMPTY_SETS:
             groups["empty pages"] += readings
+        elif name in CONDITION_SETS:
+            groups["conditions"] += readings
     for name, readings in groups.items():
         if readings:
             print_row(f"all {name}", readings)
+    print_pairs(client, options.half)
 
 
 if __name__ == "__main__":

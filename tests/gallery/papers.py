@@ -4,7 +4,7 @@ paint(cover, 40, ruled(rng, columns=True)) * light(rng, (PAGE, PAGE), darkest=0.
 """
 
 import numpy as np
-from gallery.handwriting import PAGE, encode, paint
+from gallery.handwriting import PAGE, paint
 from PIL import Image
 
 
@@ -59,8 +59,3 @@ def hard_shadow(rng: np.random.Generator) -> np.ndarray:
     y, x = np.mgrid[0:PAGE, 0:PAGE] - PAGE / 2
     along = x * np.cos(angle) + y * np.sin(angle) - offset
     return (0.5 + 0.5 / (1 + np.exp(-along / 3))).astype(np.float32)[..., None]
-
-
-def shadowed_page(rng: np.random.Generator) -> bytes:
-    """An empty page with paper texture and a hard shadow."""
-    return encode(texture(rng) * np.ones(3) * hard_shadow(rng))

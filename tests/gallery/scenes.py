@@ -1,4 +1,4 @@
-"""Uploads of a digit under the conditions of conditions.py: CONDITIONS["lined paper"](digit, rng).
+"""Uploads of one of MNIST's digits under many conditions: CONDITIONS["lined paper"](digit, rng).
 
 A condition is a function of a uint8 [28, 28] digit (white on black) and a numpy Generator that
 returns the bytes of an upload. Except for the 28x28 ones, the digit is drawn again with smooth

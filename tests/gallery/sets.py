@@ -13,6 +13,8 @@ from itertools import islice
 import numpy as np
 from gallery import scenes_found, scenes_plain, scenes_things, sources
 from gallery.doodles import doodles
+from gallery.handwriting import encode, touching_pair
+from gallery.scenes import CONDITIONS
 from gallery.scenes_empty import EMPTY, LETTERS
 from gallery.sources import Glyph
 
@@ -83,12 +85,29 @@ OTHER_SETS: dict[str, tuple[Source, Scene, int]] = {
     "letters, handwriting": (handwritten_letters, plain["as it is"], 200),
     "doodles": (doodles, plain["as it is"], 90),
 }
-NAMES = [*DIGIT_SETS, *EMPTY_SETS, *OTHER_SETS]
+# MNIST's digits under each condition; without MNIST, drawn ones.
+CONDITION_SETS = {f"condition: {name}": make for name, make in CONDITIONS.items()}
+CONDITION_COUNT = 1000
+NAMES = [*DIGIT_SETS, *EMPTY_SETS, *OTHER_SETS, *CONDITION_SETS]
+
+
+def touching_pairs(half: str, count: int = 150) -> Iterator[tuple[bytes, list[int]]]:
+    """Uploads with two of MNIST's digits whose strokes touch, and their labels."""
+    rng = np.random.default_rng(0)
+    images, labels = sources.load_digits(CONDITION_COUNT, half)
+    for left, right in rng.integers(0, len(labels), (count, 2)):
+        page = touching_pair(images[left], images[right], rng)
+        yield encode(page), [int(labels[left]), int(labels[right])]
 
 
 def pictures(name: str, half: str) -> Iterator[tuple[bytes, int | None]]:
     """The uploads of a set and their labels. Raises MissingSource."""
     rng = np.random.default_rng([zlib.crc32(name.encode()), HALVES.index(half)])
+    if name in CONDITION_SETS:
+        digits = sources.load_digits(CONDITION_COUNT, half)
+        for image, label in zip(*digits, strict=True):
+            yield CONDITION_SETS[name](image, rng), int(label)
+        return
     if name in EMPTY_SETS:
         for _ in range(EMPTY_COUNT):
             yield EMPTY_SETS[name](rng), None

@@ -69,33 +69,36 @@ def handwriting_fonts(half: str) -> list[Glyph]:
     ]
 
 
-def load_digits(
-    folder: Path, count: int, split: str = "test"
-) -> tuple[str, np.ndarray, np.ndarray]:
-    """MNIST's images, evenly spread over the split; synthetic digits if there are none."""
-    if not any(folder.rglob("t10k-images*")):
+def load_digits(count: int, half: str) -> tuple[np.ndarray, np.ndarray]:
+    """MNIST's held-out training images or its test images, evenly spread; without it, drawn ones.
+
+    Images uint8 [N, 28, 28], white on black, and their labels.
+    """
+    folder = _mnist_folder()
+    if folder is None:
         from drawing.synthetic import draw_digits
 
-        return ("synthetic digits", *draw_digits(count, seed=99 + (split == "tune")))
+        return draw_digits(count, seed=99 + (half == "decide"))
     from dataset import mnist
 
     *train, images, labels = (part.numpy() for part in mnist(folder))
-    if split == "tune":
+    if half == "decide":
         images, labels = (part[-5000:] for part in train)
     chosen = np.linspace(0, len(labels) - 1, min(count, len(labels))).astype(int)
-    kind = "test" if split == "test" else "training"
-    return f"MNIST {kind} images", images[chosen], labels[chosen]
+    return images[chosen], labels[chosen]
+
+
+def _mnist_folder() -> Path | None:
+    folder = Path(os.environ.get("DATA_DIR", ROOT / "data" / "mnist"))
+    return folder if any(folder.rglob("t10k-images*")) else None
 
 
 def mnist_digits(half: str, count: int = 1000) -> list[Glyph]:
     """MNIST's digits drawn again with smooth outlines: training's held-out or the test images."""
-    folder = Path(os.environ.get("DATA_DIR", ROOT / "data" / "mnist"))
-    if not any(folder.rglob("t10k-images*")):
-        raise MissingSource(f"MNIST is not in {folder}: set DATA_DIR")
-    _, images, labels = load_digits(folder, count, "test" if half == "report" else "tune")
-    return [
-        _of_picture(str(label), _smooth(image)) for image, label in zip(images, labels, strict=True)
-    ]
+    if not _mnist_folder():
+        raise MissingSource("MNIST is not in data/mnist: set DATA_DIR")
+    digits = zip(*load_digits(count, half), strict=True)
+    return [_of_picture(str(label), _smooth(image)) for image, label in digits]
 
 
 def sklearn_digits(half: str) -> list[Glyph]:

@@ -106,12 +106,6 @@ def test_a_folder_that_cannot_be_evaluated_is_a_wrong_setting(damage, words, mod
     assert words in result.output
 
 
-def test_without_mnist_the_exit_code_is_that_of_training(models, tmp_path):
-    result = run(evaluate.main, models[0], "--data-dir", tmp_path, MNIST_MIRROR="my-server/mnist")
-    assert result.exit_code == 2
-    assert "MNIST_MIRROR: 'my-server/mnist' must start" in result.output
-
-
 def test_the_temperature_undoes_a_known_scale():
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(20_000, 10, generator=generator) * 2
