@@ -25,7 +25,6 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime would send telemetry.
 
 from app import create_app
 from gallery.sets import (
-    CONDITION_SETS,
     DIGIT_SETS,
     EMPTY_SETS,
     HALVES,
@@ -126,7 +125,7 @@ def main() -> None:
         parser.error(f"there is no model at {options.model}: train one first")
     client = create_app(options.model).test_client()
     print(table(HEADS, []), flush=True)
-    groups: dict[str, list[Reading]] = {"digits": [], "empty pages": [], "conditions": []}
+    groups: dict[str, list[Reading]] = {"digits": [], "empty pages": []}
     for name in options.set:
         try:
             readings = list(read(client, pictures(name, options.half)))
@@ -140,8 +139,6 @@ def main() -> None:
             groups["digits"] += readings
         elif name in EMPTY_SETS:
             groups["empty pages"] += readings
-        elif name in CONDITION_SETS:
-            groups["conditions"] += readings
     for name, readings in groups.items():
         if readings:
             print_row(f"all {name}", readings)

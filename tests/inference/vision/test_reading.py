@@ -8,9 +8,8 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from gallery import scenes_found, scenes_plain, scenes_things
-from gallery.handwriting import encode, paint
-from gallery.scenes import CONDITIONS
+from gallery import scenes_conditions, scenes_found, scenes_plain, scenes_things
+from gallery.papers import encode, paint
 from gallery.scenes_empty import EMPTY
 from gallery.sources import Glyph
 from template_classifier import classify, glyphs
@@ -22,8 +21,9 @@ from vision.ink import find_ink
 from vision.reading import SURE, Reading, read
 
 SCENES = scenes_plain.SCENES | scenes_found.SCENES | scenes_things.SCENES
+SCENES |= scenes_conditions.SCENES
 # How many of the ten digits are read, where it is not all of them.
-HARD = {"phone photo": 9, "outlined": 7}
+HARD = {"phone photo": 9, "outlined": 7, "turned": 9}
 *DIGITS, LETTER = glyphs()
 
 
@@ -57,15 +57,6 @@ def test_a_digit_is_read_in_every_scene(name):
         confidence > SURE and prediction != digit.character
         for (prediction, confidence), digit in answers
     )
-
-
-@pytest.mark.parametrize("name", CONDITIONS)
-def test_a_digit_is_read_under_every_condition(name):
-    rng = np.random.default_rng(0)
-    images = [read(on_a_page(digit), classify).digits[0] for digit in DIGITS]
-    answers = [answer(CONDITIONS[name](image, rng)) for image in images]
-    right = sum(found == digit.character for (found, _), digit in zip(answers, DIGITS, strict=True))
-    assert right >= (6 if "20" in name else 9)  # The ten digits are upright.
 
 
 @pytest.mark.parametrize("name", EMPTY)
