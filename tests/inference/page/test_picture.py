@@ -174,23 +174,23 @@ def test_undo_takes_back_one_stroke(page):
     expect(page.get_by_role("button", name="Undo")).to_be_disabled()
 
 
-@pytest.mark.parametrize("way", ["drop", "paste"])
-def test_a_picture_is_dropped_or_pasted(page, way):
-    page.evaluate(
-        """([way, bytes]) => {
-            const data = new DataTransfer();
-            data.items.add(new File([new Uint8Array(bytes)], '3.jpg', { type: 'image/jpeg' }));
-            const options = { bubbles: true, cancelable: true };
-            document.getElementById('paper').dispatchEvent(way === 'drop'
-                ? new DragEvent('drop', { dataTransfer: data, ...options })
-                : new ClipboardEvent('paste', { clipboardData: data, ...options }));
-        }""",
-        [way, list(encoded(photo(3), "JPEG"))],
-    )
-    expect_answer(page, "3")
+def test_a_picture_is_dropped_or_pasted_and_other_things_are_explained(page):
+    def bring(way, name, kind, content):
+        page.evaluate(
+            """([way, name, type, bytes]) => {
+                const data = new DataTransfer();
+                data.items.add(new File([new Uint8Array(bytes)], name, { type }));
+                const options = { bubbles: true, cancelable: true };
+                document.getElementById('paper').dispatchEvent(way === 'drop'
+                    ? new DragEvent('drop', { dataTransfer: data, ...options })
+                    : new ClipboardEvent('paste', { clipboardData: data, ...options }));
+            }""",
+            [way, name, kind, list(content)],
+        )
 
-
-def test_pasting_text_is_explained(page):
+    for way, digit in (("drop", 3), ("paste", 4)):
+        bring(way, "photo.jpg", "image/jpeg", encoded(photo(digit), "JPEG"))
+        expect_answer(page, str(digit))
     page.evaluate(
         """() => {
             const data = new DataTransfer();
