@@ -141,10 +141,13 @@ def test_every_action_of_the_workflow_is_pinned_to_a_commit():
     assert [each for each in actions if not re.search(r"@[0-9a-f]{40}$", each)] == []
 
 
-def test_the_files_that_a_document_names_exist():
-    text = DOCS + (ROOT / "Makefile").read_text()
-    own = re.findall(r"(?:manifests|samples|scripts|docs|tests|bench)/[\w./*-]*\w\.\w+", text)
-    assert [path for path in sorted(set(own)) if not [*ROOT.glob(path)]] == []
+def test_the_files_that_a_document_names_and_links_to_exist():
+    for path in [ROOT / "Makefile", *ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
+        text = path.read_text()
+        own = re.findall(r"(?:manifests|samples|scripts|docs|tests|bench)/[\w./*-]*\w\.\w+", text)
+        assert [each for each in sorted(set(own)) if not [*ROOT.glob(each)]] == [], path
+        links = re.findall(r"\]\((?!http)([^)#]*)", text)
+        assert [each for each in links if not (path.parent / each).exists()] == [], path
 
 
 def test_every_file_in_the_manifests_folder_is_named_in_a_document():
