@@ -1,6 +1,5 @@
 """Facts that appear in more than one file agree: images, ports, addresses, labels, versions."""
 
-import ipaddress
 import re
 
 import pytest
@@ -11,34 +10,19 @@ from manifest_files import (
     FILES,
     INFERENCE,
     KIND,
-    PODS,
     README,
     RESOURCES,
     ROOT,
     dockerfile,
     documents,
     fields,
-    name_of,
     variable,
 )
 
 DEPLOYMENT, SERVICE = INFERENCE["Deployment"], INFERENCE["Service"]
 SERVER = DEPLOYMENT["spec"]["template"]["spec"]["containers"][0]
-POOL = documents(ROOT / "manifests/cilium-ip-pool.yaml")[0]
 VALUES = yaml.safe_load((ROOT / "samples/cilium-helm-values.yaml").read_text())
 WORKFLOW = (ROOT / ".github/workflows/ci.yaml").read_text()
-OWN_PODS = [(path, pod) for path, pod in PODS if path.parent.name != "monitoring"]
-
-
-@pytest.mark.parametrize(("path", "pod"), OWN_PODS, ids=name_of)
-def test_a_pod_runs_an_image_that_the_readme_builds_with_a_numeric_user(path, pod):
-    for container in pod["containers"]:
-        image = container["image"]
-        assert re.search(rf"docker build .*-t {image} {CONTEXTS[image]}\b", README)
-        assert re.search(rf"kind load docker-image .*{image}", README)
-        user, group = re.search(r"\nUSER (\d+):(\d+)\n", dockerfile(image)).groups()
-        assert user != "0"
-        assert pod["securityContext"].get("fsGroup", int(group)) == int(group)
 
 
 def test_the_server_reads_the_model_where_training_publishes_it_and_cannot_write_there():
@@ -79,14 +63,6 @@ def test_the_ports_are_the_same_in_gunicorn_image_container_service_policy_and_r
     assert f"regex: {metrics['name']}\n" in config
 
 
-def test_the_first_address_of_the_pool_is_the_one_in_the_documents():
-    (block,) = POOL["spec"]["blocks"]
-    network = ipaddress.ip_network(block["cidr"])
-    named = set(re.findall(r"172\.18\.255\.\d+", DOCS))
-    assert str(network[1]) in named
-    assert named <= {str(network[0]), str(network[1]), str(network[6])}
-
-
 def test_only_readiness_depends_on_the_model():
     for name, path in {
         "startup": "/healthz",
@@ -114,13 +90,6 @@ def test_the_flags_of_ciliums_cli_and_the_helm_values_say_the_same():
         "devices": f"'{{{','.join(values.pop('devices'))}}}'",
     }
     assert values == {}
-
-
-def test_cilium_replaces_kube_proxy_exactly_where_kind_leaves_it_out():
-    assert KIND["networking"] == {"disableDefaultCNI": True, "kubeProxyMode": "none"}
-    assert VALUES["kubeProxyReplacement"] is True
-    (policy,) = documents(ROOT / "manifests/cilium-l2-policy.yaml")
-    assert policy["spec"]["interfaces"] == VALUES["devices"]
 
 
 def test_the_versions_that_the_commands_install_are_those_that_the_readme_says_were_run():
