@@ -59,6 +59,7 @@ SCENE_SOURCES: dict[str, Source] = {
     "corner of a canvas": hands,
 }
 plain = scenes_plain.SCENES
+OTHER_SCENES = scenes_found.SCENES | scenes_things.SCENES | scenes_conditions.SCENES
 DIGIT_SETS: dict[str, tuple[Source, Scene, int]] = {
     "handwriting fonts": (sources.handwriting_fonts, plain["as it is"], 390),
     "handwriting fonts of Debian": (sources.handwritten, plain["as it is"], 240),
@@ -73,12 +74,7 @@ DIGIT_SETS: dict[str, tuple[Source, Scene, int]] = {
     "cropped, handwriting": (hands, plain["cropped"], 300),
     "scikit-learn's, enlarged": (sources.sklearn_digits, plain["enlarged"], 300),
     "8x8 and 16x16, enlarged": (anybody, plain["enlarged"], 300),
-} | {
-    name: (SCENE_SOURCES.get(name, anybody), scene, 200)
-    for name, scene in (
-        scenes_found.SCENES | scenes_things.SCENES | scenes_conditions.SCENES
-    ).items()
-}
+} | {name: (SCENE_SOURCES.get(name, anybody), scene, 200) for name, scene in OTHER_SCENES.items()}
 EMPTY_SETS = {f"empty: {name}": scene for name, scene in EMPTY.items()}
 EMPTY_COUNT = 40
 OTHER_SETS: dict[str, tuple[Source, Scene, int]] = {

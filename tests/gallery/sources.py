@@ -69,35 +69,18 @@ def handwriting_fonts(half: str) -> list[Glyph]:
     ]
 
 
-def load_digits(count: int, half: str) -> tuple[np.ndarray, np.ndarray]:
-    """MNIST's held-out training images or its test images, evenly spread; without it, drawn ones.
-
-    Images uint8 [N, 28, 28], white on black, and their labels.
-    """
-    folder = _mnist_folder()
-    if folder is None:
-        from drawing.synthetic import draw_digits
-
-        return draw_digits(count, seed=99 + (half == "decide"))
+def mnist_digits(half: str, count: int = 1000) -> list[Glyph]:
+    """MNIST's digits drawn again with smooth outlines: training's held-out or the test images."""
+    folder = Path(os.environ.get("DATA_DIR", ROOT / "data" / "mnist"))
+    if not any(folder.rglob("t10k-images*")):
+        raise MissingSource(f"MNIST is not in {folder}: set DATA_DIR")
     from dataset import mnist
 
     *train, images, labels = (part.numpy() for part in mnist(folder))
     if half == "decide":
         images, labels = (part[-5000:] for part in train)
     chosen = np.linspace(0, len(labels) - 1, min(count, len(labels))).astype(int)
-    return images[chosen], labels[chosen]
-
-
-def _mnist_folder() -> Path | None:
-    folder = Path(os.environ.get("DATA_DIR", ROOT / "data" / "mnist"))
-    return folder if any(folder.rglob("t10k-images*")) else None
-
-
-def mnist_digits(half: str, count: int = 1000) -> list[Glyph]:
-    """MNIST's digits drawn again with smooth outlines: training's held-out or the test images."""
-    if not _mnist_folder():
-        raise MissingSource("MNIST is not in data/mnist: set DATA_DIR")
-    digits = zip(*load_digits(count, half), strict=True)
+    digits = zip(images[chosen], labels[chosen], strict=True)
     return [_of_picture(str(label), _smooth(image)) for image, label in digits]
 
 
