@@ -132,7 +132,9 @@ def main() -> None:
                 print("Trained on synthetic digits only:", flush=True)
                 train("synthetic", options.data_dir, Path(scratch) / "synthetic", seed=0)
                 evaluated = Path(scratch) / "synthetic" / "model.onnx"
-                run("training/evaluate.py", evaluated, "--data-dir", options.data_dir)
+                pictures = Path(scratch) / "testing"
+                run("training/testing_images.py", options.data_dir, pictures)
+                run("training/evaluate.py", evaluated, pictures)
         if not options.skip_serving:
             print_tables(model)
             print_health_checks()

@@ -8,7 +8,7 @@ ORIGIN, OTHER = "https://digits.example", "https://other.example"
 
 
 def test_an_internal_error_shows_the_client_no_traceback(client, monkeypatch, caplog):
-    monkeypatch.setattr("app.read_options", lambda parameters: 1 / 0)
+    monkeypatch.setattr("app.read_options", lambda *_: 1 / 0)
     assert_error(post(client, two_lines(1)), 500, "its log says why")
     assert "ZeroDivisionError" in caplog.text
 
