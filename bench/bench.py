@@ -128,13 +128,6 @@ def main() -> None:
                 for seed, folder in enumerate(folders)
             ]
             print(training_table(runs) + "\n", flush=True)
-            if dataset == "mnist":
-                print("Trained on synthetic digits only:", flush=True)
-                train("synthetic", options.data_dir, Path(scratch) / "synthetic", seed=0)
-                evaluated = Path(scratch) / "synthetic" / "model.onnx"
-                pictures = Path(scratch) / "testing"
-                run("training/testing_images.py", options.data_dir, pictures)
-                run("training/evaluate.py", evaluated, pictures)
         if not options.skip_serving:
             print_tables(model)
             print_health_checks()
