@@ -91,13 +91,14 @@ WRONG_TENSORS = [
 WRONG_REQUESTS = [
     *({"inputs": [VALID | wrong]} for wrong in WRONG_TENSORS),
     *([], None, {"inputs": []}, {"inputs": [VALID, VALID]}, {"inputs": [VALID], "id": 7}),
+    {"inputs": [VALID], "outputs": [{"name": "logits"}]},
     *({"inputs": [VALID], "parameters": wrong} for wrong in ({"binary_data_output": "yes"}, 7)),
 ]
 
 
 @pytest.mark.parametrize("content", WRONG_REQUESTS)
 def test_each_rule_is_enforced(flask_client, content):
-    assert_error(flask_client.post(INFER, json=content), 400, "must be|N, 28, 28")
+    assert_error(flask_client.post(INFER, json=content), 400, "must be|N, 28, 28|only output")
 
 
 @pytest.mark.parametrize("body", [b"", b"\xff", b"[" * 100_000, b'{"inputs": ['])
