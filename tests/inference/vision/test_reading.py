@@ -96,6 +96,11 @@ def test_a_page_with_only_small_differences_on_both_sides_of_its_border_is_answe
     assert read(page, classify).probabilities.max() < SURE
 
 
+def test_what_the_gray_picture_does_not_support_is_ten_equal_probabilities(monkeypatch):
+    monkeypatch.setattr(reading, "trust", lambda ink, digit: 0.0)
+    assert read(on_a_page(DIGITS[3]), classify).probabilities == pytest.approx(0.1)
+
+
 def test_the_first_reading_that_the_network_is_sure_of_is_accepted(monkeypatch):
     """And a later one only if no earlier one is sure, even if it is surer still."""
     page, asked = on_a_page(DIGITS[3]), []
