@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from archives import Images, read_archives
-from drawing.added_digits import draw_added_digits
+from drawing.added_digits import draw_added_digits, wear
 from drawing.non_digits import draw_non_digits
 from drawing.synthetic import draw_digits
 from process import Failure
@@ -16,7 +17,7 @@ from torch import Tensor
 
 HELD_OUT = 5_000  # of the training images, for every decision about the model
 SYNTHETIC_TRAIN, SYNTHETIC_TEST = 40_000, 5_000
-ADDED_DIGITS, NON_DIGITS = 4_000, 5_000
+DRAWN_DIGITS, WORN_DIGITS, NON_DIGITS = 4_000, 2_000, 5_000
 
 
 class Source(NamedTuple):
@@ -67,7 +68,7 @@ class Dataset(NamedTuple):
     held_out_labels: Tensor
     test: Tensor
     test_labels: Tensor
-    added: Tensor  # drawn digits and non-digits, some of which are added to each batch
+    added: Tensor  # drawn and worn digits and non-digits, some of which are added to each batch
     added_labels: Tensor
     non_digits: Tensor
 
@@ -85,14 +86,27 @@ def load_dataset(name: str, folder: Path, seed: int) -> Dataset:
             shapes = f"images {tuple(pictures.shape)} and labels {tuple(numbers.shape)}"
             problem = f"{shapes} instead of N images of 28x28 pixels and N labels from 0 to 9"
             raise Failure(f"{name} has {problem}", os.EX_DATAERR)
-    digits = source.reading == "digit"
+    counts = (DRAWN_DIGITS, WORN_DIGITS, NON_DIGITS)
+    drawn, worn, others = counts if source.reading == "digit" else (0, 0, 0)
     return Dataset(
         *(images[:-HELD_OUT], labels[:-HELD_OUT]),
         *(images[-HELD_OUT:], labels[-HELD_OUT:]),
         *test,
-        *map(torch.from_numpy, draw_added_digits(ADDED_DIGITS * digits, seed)),
-        torch.from_numpy(draw_non_digits(NON_DIGITS * digits, seed)),
+        *added_digits(images[:-HELD_OUT], labels[:-HELD_OUT], drawn, worn, seed),
+        torch.from_numpy(draw_non_digits(others, seed)),
     )
+
+
+def added_digits(
+    images: Tensor, labels: Tensor, drawn: int, worn: int, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Drawn digits and worn copies of some images: uint8 [drawn + worn, 28, 28] and labels."""
+    digits, digit_labels = draw_added_digits(drawn, seed)
+    rng = np.random.default_rng([seed, 3])
+    chosen = rng.permutation(len(images))[:worn]
+    copies = wear(images[chosen].numpy(), labels[chosen].numpy(), rng)
+    digits = torch.from_numpy(np.concatenate([digits, copies]))
+    return digits, torch.cat([torch.from_numpy(digit_labels), labels[chosen]])
 
 
 def batches(

@@ -7,6 +7,9 @@ from torch import Tensor, nn
 
 MEAN, STD = 0.1307, 0.3081  # of MNIST's training pixels, scaled to 0..1
 MARGIN = 2  # pixels on each side that the network does not see: MNIST's box leaves 4
+MOMENTUM, WEIGHT_DECAY = 0.9, 5e-4
+WARM_UP = 0.25  # share of all steps
+LAST_SHARE = 0.25  # share of all steps, to which a recipe's last_* fields apply
 
 
 class Recipe(NamedTuple):
@@ -19,12 +22,9 @@ class Recipe(NamedTuple):
     epochs: int = 4
     batch: int = 128
     peak_learning_rate: float = 0.5
-    warm_up: float = 0.25  # share of all steps
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
     label_smoothing: float = 0.02
-    drawn_digits: int = 32  # added to every batch
-    non_digits: int = 40  # added to every batch
+    drawn_digits: int = 48  # added to every batch
+    non_digits: int = 24  # added to every batch
     # The largest distortions of an image; see augment.py.
     rotation: float = 15  # degrees
     shear: float = 0.2
@@ -34,9 +34,9 @@ class Recipe(NamedTuple):
     noise: float = 12  # of 255
     strokes: float = 0.25  # share of a batch whose strokes are thickened, thinned or blurred
     mirrored: float = 0  # share of a batch that is mirrored left to right
-    last_share: float = 0.25  # share of all steps, to which the following apply
+    # In the last steps:
     last_strength: float = 0.6  # of the distortions of the shape, 1 in the steps before
-    last_drawn_digits: int = 8  # instead of drawn_digits
+    last_drawn_digits: int = 16  # instead of drawn_digits
 
 
 RECIPES = {
@@ -99,15 +99,15 @@ def build(recipe: Recipe, seed: int, device: torch.device) -> tuple[nn.Module, t
     return network, torch.optim.SGD(
         network.parameters(),
         lr=recipe.peak_learning_rate,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
+        momentum=MOMENTUM,
+        weight_decay=WEIGHT_DECAY,
         nesterov=True,
     )
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
     """One cycle, linearly up and down (Smith and Topin 2018, "Super-Convergence")."""
-    warm_up = recipe.warm_up * steps
+    warm_up = WARM_UP * steps
     share = (step + 1) / (warm_up + 1) if step < warm_up else (steps - step) / (steps - warm_up)
     return recipe.peak_learning_rate * share
 
@@ -118,7 +118,7 @@ def schedule(recipe: Recipe, step: int, steps: int) -> tuple[float, int]:
     At the end the images are closer to MNIST's (He et al. 2019, "Data Augmentation Revisited",
     section 4).
     """
-    if step >= (1 - recipe.last_share) * steps:
+    if step >= (1 - LAST_SHARE) * steps:
         return recipe.last_strength, recipe.last_drawn_digits
     return 1.0, recipe.drawn_digits
 

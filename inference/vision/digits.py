@@ -1,19 +1,22 @@
 """From ink to digits: choose pieces of ink, and group them into digits.
 
-digits = find_digits(ink, inner_pieces(ink), gap)      share = trust(ink, digits[0])
+digits = find_digits(ink, inner_pieces(ink), gap)      confidence *= trust(ink, digits[0])
 """
 
 from typing import NamedTuple
 
 import numpy as np
 from vision.ink import Ink
-from vision.mnist_form import BOX, outermost, resize
+from vision.mnist_form import BOX, brightening, outermost, resize
 from vision.pieces import dilate
 
 # The drop in gray levels between neighbouring pixels of the 20x20 box at which an outline is that
 # of ink: one in 200 digits of other origin has less, and 96 % of the empty pages that the network
 # takes for a digit.
 STEP = 24
+# A reading that keeps at least this share of the ink may be sure: the inside of an outlined 6 is a
+# good 0, and a lamp post in a landscape a good 1.
+KEPT = 0.4
 # Pieces shorter than this share of the longest one are specks.
 SPECK = 0.12
 # The most digits that are returned for a picture, the largest ones.
@@ -39,9 +42,8 @@ def find_digits(ink: Ink, kept: np.ndarray, gap: float) -> list[Digit]:
         return []
     lengths = piece_lengths(ink)
     kept = kept[lengths[kept] >= SPECK * lengths[kept].max()]
-    areas = piece_areas(ink)
     groups = group_columns(ink.boxes, kept, gap)
-    largest = sorted(groups, key=lambda group: -areas[group].sum())[:MAX_DIGITS]
+    largest = sorted(groups, key=lambda group: -ink.areas[group].sum())[:MAX_DIGITS]
     digits = []
     for group in sorted(largest, key=lambda group: ink.boxes[group, 0].min()):
         left, top = ink.boxes[group, :2].min(axis=0) - 1
@@ -58,11 +60,6 @@ def piece_lengths(ink: Ink) -> np.ndarray:
     return (ink.boxes[:, 2:] - ink.boxes[:, :2]).max(axis=1, initial=0)
 
 
-def piece_areas(ink: Ink) -> np.ndarray:
-    """Return the number of pixels of each piece."""
-    return np.bincount(ink.labels.ravel(), minlength=len(ink.boxes) + 1)[1:]
-
-
 def all_pieces(ink: Ink) -> np.ndarray:
     """Return the indices of all pieces."""
     return np.arange(len(ink.boxes))
@@ -75,12 +72,6 @@ def inner_pieces(ink: Ink) -> np.ndarray:
     """
     along = np.bincount(outermost(ink.labels[1:-1, 1:-1]), minlength=len(ink.boxes) + 1)[1:]
     return np.flatnonzero(along < piece_lengths(ink) / 2)
-
-
-def largest_piece(ink: Ink) -> np.ndarray:
-    """Return the index of the piece with the most ink that does not lie along the border."""
-    inner = inner_pieces(ink)
-    return inner[np.argsort(piece_areas(ink)[inner])[-1:]]
 
 
 def framed_pieces(ink: Ink) -> np.ndarray:
@@ -101,6 +92,12 @@ def crop(cover: np.ndarray, corner: tuple[float, float], scale: float) -> Digit:
     return Digit(cover[top - 1 : bottom + 1, left - 1 : right + 1], box)
 
 
+def share(digits: list[Digit], areas: np.ndarray) -> float:
+    """Return how far some digits are what is drawn, 0 to 1, given the areas of all pieces."""
+    kept = sum(np.count_nonzero(digit.cover >= 128) for digit in digits)
+    return min(1.0, kept / max(KEPT * areas.sum(), 1))
+
+
 def trust(ink: Ink, digit: Digit) -> float:
     """Return how far the gray picture supports that a digit is ink, 0 to 1.
 
@@ -109,6 +106,8 @@ def trust(ink: Ink, digit: Digit) -> float:
     from paper to ink along the outline, times the share of the outline where there is a drop. It
     is compared with STEP, or with as many times the noise where that is less than a level.
     """
+    if ink.light is None:
+        return 1.0
     height, width = digit.cover.shape
     margin = -(-2 * max(height, width) // BOX)
     left, top = (round((digit.box[i] - (ink.x, ink.y)[i]) / ink.scale) - margin for i in (0, 1))
@@ -117,11 +116,9 @@ def trust(ink: Ink, digit: Digit) -> float:
         for start, side, limit in zip((top, left), digit.cover.shape, ink.light.shape, strict=True)
     )
     light = ink.light[np.ix_(rows, columns)]
-    if (height, width) == ink.light.shape:
-        # Cropped to its box: what was cut away was paper.
-        light = np.pad(light[margin:-margin, margin:-margin], margin, constant_values=light.max())
     cover = np.pad(digit.cover[1:-1, 1:-1], margin)
     cover, light = (resize(part, BOX / max(height, width)).astype(float) for part in (cover, light))
+    light *= brightening(cover)
     steps = np.concatenate([np.diff(cover, axis=axis).ravel() for axis in (0, 1)])
     drops = -np.concatenate([np.diff(light, axis=axis).ravel() for axis in (0, 1)]) * np.sign(steps)
     flat = abs(steps) < STEP

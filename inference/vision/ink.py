@@ -6,7 +6,6 @@ ink = drawing(gray, paper)      ink = find_ink(darkening(light), light)
 from typing import NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from PIL import Image
 from vision.mnist_form import with_margin
 from vision.pieces import label_pieces
@@ -18,7 +17,8 @@ VISIBLE = 10
 # The window of the background estimate as a share of the longer side; wider than any pen.
 BACKGROUND_WINDOW = 0.35
 # A printed line is at most this thick (a share of the longer side), and visible outside strokes on
-# this share of its way across the picture. Its slope is at most 11 degrees.
+# this share of its way across the picture, the first and the last quarter included. Its slope is at
+# most 11 degrees.
 THICKNESS, COVERED, STEEPEST = 0.025, 0.4, 0.2
 
 
@@ -26,26 +26,26 @@ class Ink(NamedTuple):
     """Ink and its connected pieces, with a margin of one pixel around the picture.
 
     cover is uint8 [h, w]: 0 is paper, 128 the outline of a stroke, 255 full ink. light is the gray
-    picture that it was found on, uint8 [h, w], turned so that ink is darker than paper. labels and
-    boxes are those of label_pieces. The upper left corner is at (x, y) of the picture that was
-    sent; a pixel is scale pixels of it wide.
+    picture that it was found on, uint8 [h, w], turned so that ink is darker than paper, or None if
+    its background is plain. labels, boxes and areas are those of label_pieces. The upper left
+    corner is at (x, y) of the picture that was sent; a pixel is scale pixels of it wide.
     """
 
     cover: np.ndarray
-    light: np.ndarray
+    light: np.ndarray | None
     labels: np.ndarray
     boxes: np.ndarray
+    areas: np.ndarray
     x: float
     y: float
     scale: float
 
 
-def find_ink(
-    darkness: np.ndarray, light: np.ndarray, x: float = 0, y: float = 0, scale: float = 1
-) -> Ink:
+def find_ink(darkness: np.ndarray, light: np.ndarray | None = None, scale: float = 1) -> Ink:
     """Return the ink of a picture from the darkness of its pixels, both uint8 [h, w]."""
-    cover, light = with_margin(outlined(darkness)), np.pad(light, 1, mode="edge")
-    return Ink(cover, light, *label_pieces(cover >= 128), x - scale, y - scale, scale)
+    cover = with_margin(outlined(darkness))
+    light = None if light is None else np.pad(light, 1, mode="edge")
+    return Ink(cover, light, *label_pieces(cover >= 128), -scale, -scale, scale)
 
 
 def drawing(gray: np.ndarray, paper: int) -> Ink:
@@ -59,7 +59,8 @@ def drawing(gray: np.ndarray, paper: int) -> Ink:
     # So that nothing lies along the border: what is outside is paper.
     light = with_margin(np.asarray(Image.fromarray(box).reduce(factor)), paper)
     darkness = np.maximum(paper - light.astype(np.int16), 0).astype(np.uint8)
-    return find_ink(darkness, light, columns[0] - factor, rows[0] - factor, factor)
+    ink = find_ink(darkness, scale=factor)
+    return ink._replace(x=columns[0] - 2 * factor, y=rows[0] - 2 * factor)
 
 
 def darkening(light: np.ndarray) -> np.ndarray:
@@ -76,11 +77,12 @@ def darkening(light: np.ndarray) -> np.ndarray:
 
 def outlined(cover: np.ndarray) -> np.ndarray:
     """Map levels so that Otsu's threshold becomes 128, the outline, and strokes become 255."""
-    threshold = otsu_threshold(cover)
-    counts = np.bincount(cover.ravel(), minlength=256)[threshold + 1 :].cumsum()
-    full = max(threshold * 1.1, threshold + 1 + np.searchsorted(counts, 0.6 * counts[-1]))
+    counts = np.bincount(cover.ravel(), minlength=256)
+    threshold = otsu_threshold(counts)
+    above = counts[threshold + 1 :].cumsum()
+    full = max(threshold * 1.1, threshold + 1 + np.searchsorted(above, 0.6 * above[-1]))
     levels = [max(2 * threshold - full, 0), threshold, full]
-    return np.interp(np.arange(256), levels, [0, 128, 255]).astype(np.uint8)[cover]
+    return np.interp(np.arange(256), levels, [0, 128, 255]).astype(np.uint8).take(cover)
 
 
 def slide(picture: np.ndarray, window: int, extreme: np.ufunc) -> np.ndarray:
@@ -96,9 +98,8 @@ def slide(picture: np.ndarray, window: int, extreme: np.ufunc) -> np.ndarray:
     return picture
 
 
-def otsu_threshold(cover: np.ndarray) -> int:
-    """Return the level that best splits uint8 values in two (Otsu 1979, IEEE Trans. SMC 9(1))."""
-    counts = np.bincount(cover.ravel(), minlength=256)
+def otsu_threshold(counts: np.ndarray) -> int:
+    """Return the level that best splits a histogram in two (Otsu 1979, IEEE Trans. SMC 9(1))."""
     below = counts.cumsum()
     moment = (counts * np.arange(256)).cumsum()
     product = np.maximum(below * (below[-1] - below), 1).astype(float)
@@ -114,7 +115,7 @@ def without_rulings(darkness: np.ndarray) -> np.ndarray:
     A line is removed run by run across it, as staff lines are in optical music recognition
     (Dalitz et al. 2008, IEEE Trans. PAMI 30(5), 753-766), so strokes that cross it stay whole.
     """
-    mask = darkness > otsu_threshold(darkness)
+    mask = darkness > otsu_threshold(np.bincount(darkness.ravel(), minlength=256))
     return darkness * ~(find_rulings(mask) | find_rulings(mask.T).T)
 
 
@@ -124,23 +125,39 @@ def find_rulings(mask: np.ndarray) -> np.ndarray:
     thickest = max(2, round(max(mask.shape) * THICKNESS))
     # Ink that is not part of a higher run of pixels: a morphological opening.
     high = np.pad(mask, [(thickest, thickest), (0, 0)])
-    for every in (np.all, np.any):
-        high = every(sliding_window_view(high, thickest + 1, axis=0), axis=-1)
+    for combine in (np.logical_and, np.logical_or):
+        for _ in range(thickest):
+            high = combine(high[:-1], high[1:])
     thin = mask & ~high
     # Project the ink along each slope: along a line's own, the profile has the sharpest peaks.
     lift = round(STEEPEST * width / 2) + 2
     y, x = np.nonzero(thin)
+    some = x % 4 == 0
 
-    def project(y: np.ndarray, x: np.ndarray, slope: float) -> np.ndarray:
-        return (y + lift + 0.5 - slope * (x - width / 2)).astype(int)
+    def falls(slope: float) -> np.ndarray:
+        return (lift + 0.5 - slope * (np.arange(width) - width / 2)).astype(int)
 
     slope = max(
         np.linspace(-STEEPEST, STEEPEST, 2 * (lift - 2) + 1),
-        key=lambda slope: (np.bincount(project(y, x, slope)) ** 2).sum(),
+        key=lambda slope: (np.bincount(y[some] + falls(slope)[x[some]]) ** 2).sum(),
     )
-    rows = project(*np.indices(mask.shape), slope)
-    profile = np.zeros((height + 2 * lift, width), bool)
-    profile[rows[thin], x] = True
-    covered = (profile | np.roll(profile, 1, axis=0) | np.roll(profile, -1, axis=0)).sum(axis=1)
-    lined = covered >= COVERED * np.maximum(np.bincount(rows.ravel(), minlength=len(profile)), 1)
-    return thin & lined[rows]
+    rows, every = y + falls(slope)[x], np.arange(height + 2 * lift)
+    # The way of each line across the picture, and how much of it is passed at a pixel.
+    first, last = (
+        np.searchsorted(np.sort(falls(slope)), every - below, side="right") for below in (height, 0)
+    )
+    way = np.maximum(last - first, 1)
+    passed = ((x if slope < 0 else width - 1 - x) - first[rows]) / way[rows]
+    profile = np.zeros((len(every), width), bool)
+    profile[rows, x] = True
+
+    def thicker(hits: np.ndarray) -> np.ndarray:
+        return hits | np.roll(hits, 1, axis=0) | np.roll(hits, -1, axis=0)
+
+    lined = thicker(profile).sum(axis=1) >= COVERED * way
+    # A stroke of a digit may be as long as a line, but does not reach both ends of its way.
+    for near_end in (passed < 1 / 4, passed >= 3 / 4):
+        lined &= thicker(np.bincount(rows[near_end], minlength=len(every)) > 0)
+    rulings = np.zeros_like(mask)
+    rulings[y, x] = lined[rows]
+    return rulings

@@ -21,14 +21,13 @@ def mnist_picture(gray: np.ndarray) -> np.ndarray | None:
     if gray.shape != (SIDE, SIDE):
         return None
     for image in (gray, 255 - gray):
-        mask = image > 64
+        if np.sort(outermost(image))[2 * SIDE] >= 16:
+            continue
+        mask, total = image > 64, max(int(image.sum()), 1)
         sides = [np.ptp(np.flatnonzero(mask.any(axis=axis))) + 1 for axis in (0, 1) if mask.any()]
-        middle = [
-            image.sum(axis=axis) @ np.arange(SIDE) / max(int(image.sum()), 1) for axis in (0, 1)
-        ]
-        centred = all(abs(place - SIDE / 2) <= 1 for place in middle)
-        black = np.median(outermost(image)) < 16
-        if black and centred and abs(max(sides, default=0) - BOX) <= 2:
+        middle = [image.sum(axis=axis) @ np.arange(SIDE) / total for axis in (0, 1)]
+        centred = all(abs(place - SIDE / 2) <= 1.25 for place in middle)
+        if centred and abs(max(sides, default=0) - BOX) <= 2:
             return image
     return None
 
@@ -36,7 +35,13 @@ def mnist_picture(gray: np.ndarray) -> np.ndarray | None:
 def to_mnist(cover: np.ndarray) -> np.ndarray:
     """Bring the ink of a digit, uint8 [h, w] with a margin of one pixel, to uint8 [28, 28]."""
     digit = cover[1:-1, 1:-1]
-    return centre(resize(digit, BOX / max(digit.shape)))
+    digit = resize(digit, BOX / max(digit.shape))
+    return centre(np.rint(digit * brightening(digit)).astype(np.uint8))
+
+
+def brightening(digit: np.ndarray) -> float:
+    """Return the factor that brings strokes thinner than a pixel to MNIST's full brightness."""
+    return 255 / max(int(digit.max()), 1)
 
 
 def centre(digit: np.ndarray) -> np.ndarray:

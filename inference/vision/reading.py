@@ -10,25 +10,9 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from vision.digits import (
-    Digit,
-    all_pieces,
-    find_digits,
-    framed_pieces,
-    inner_pieces,
-    largest_piece,
-    trust,
-)
+from vision.digits import Digit, all_pieces, find_digits, framed_pieces, inner_pieces, share, trust
 from vision.image import ImageError
-from vision.ink import (
-    VISIBLE,
-    WORK_SIDE,
-    Ink,
-    darkening,
-    drawing,
-    find_ink,
-    without_rulings,
-)
+from vision.ink import VISIBLE, WORK_SIDE, Ink, darkening, drawing, find_ink, without_rulings
 from vision.mnist_form import mnist_picture, outermost, resize, to_mnist
 from vision.touching import split_touching
 
@@ -76,25 +60,33 @@ def read(gray: np.ndarray, classify: Classify, several: bool = False) -> Reading
         if not digits:
             continue
         more = len(digits) > 1 and not several
+        if not several:
+            digits = [max(digits, key=lambda digit: int(digit.cover.sum()))]
+        # A table around a note says nothing about its only digit.
+        kept = share(digits, ink.areas if several else ink.areas[inner_pieces(ink)])
         if several:
             digits = split_touching(digits, lambda parts: classify(form_all(parts)).max(axis=1))
-        else:
-            digits = [max(digits, key=lambda digit: int(digit.cover.sum()))]
         images = form_all(digits)
-        trusted = np.array([trust(ink, digit) for digit in digits])[:, None]
+        probabilities = classify(images)
+        if score(probabilities, several) <= most:
+            continue  # Trust only lowers it.
+        trusted = kept * np.array([trust(ink, digit) for digit in digits])[:, None]
         # What the gray picture does not support is ten equal probabilities.
-        probabilities = classify(images) * trusted + (1 - trusted) / 10
-        confidence = probabilities.max(axis=1)
-        # Several digits: how many are more likely right than wrong, each by how far.
-        score = np.maximum(2 * confidence - 1, 0).sum() if several else confidence[0]
-        if score > most:
-            boxes = [digit.box for digit in digits]
-            best, most = Reading([*images], probabilities, boxes, more), score
-        if confidence.min() > SURE:
+        probabilities = probabilities * trusted + (1 - trusted) / 10
+        if score(probabilities, several) > most:
+            most = score(probabilities, several)
+            best = Reading([*images], probabilities, [digit.box for digit in digits], more)
+        if probabilities.max(axis=1).min() > SURE:
             break
     if best is None:
         raise ImageError("nothing_drawn", EMPTY)
     return best
+
+
+def score(probabilities: np.ndarray, several: bool) -> float:
+    """Return by how far the digits of a reading are more likely right than wrong."""
+    confidence = probabilities.max(axis=1)
+    return np.maximum(2 * confidence - 1, 0).sum() if several else confidence[0]
 
 
 def readings(gray: np.ndarray, several: bool) -> Iterator[tuple[Ink, Callable[[Ink], np.ndarray]]]:
@@ -103,11 +95,7 @@ def readings(gray: np.ndarray, several: bool) -> Iterator[tuple[Ink, Callable[[I
     paper = int(frame.mean())
     contrast = max(paper - int(gray.min()), int(gray.max()) - paper)
     if plain := np.ptp(frame) <= VISIBLE < contrast:
-        ink = drawing(gray, paper)
-        yield ink, inner_pieces
-        yield ink, framed_pieces
-        if not several:
-            yield ink, largest_piece
+        yield drawing(gray, paper), inner_pieces
     scale = max(1, max(gray.shape) / WORK_SIDE)
     light = resize(gray, 1 / scale)
     # Paper is what most of a picture shows, so ink is the other tail of its levels.
@@ -117,19 +105,18 @@ def readings(gray: np.ndarray, several: bool) -> Iterator[tuple[Ink, Callable[[I
     darkness = darkening(light)
     ink = find_ink(darkness, light, scale=scale)
     yield ink, inner_pieces
-    yield ink, all_pieces
+    yield ink, framed_pieces
     if not several:
         coarse = resize(light, COARSE_SIDE / max(light.shape))
         yield find_ink(255 - coarse, coarse, scale=max(gray.shape) / COARSE_SIDE), all_pieces
-    yield ink, framed_pieces
-    if not plain:  # The inside of a letter on a plain background is not ink.
-        yield find_ink(darkening(dark), dark, scale=scale), inner_pieces
-    if not several:
-        yield ink, largest_piece
-    yield find_ink(without_rulings(darkness), light, scale=scale), inner_pieces
     yield find_ink(dark, light, scale=scale), all_pieces
     if not plain:
         yield find_ink(light, dark, scale=scale), all_pieces
+    unlined = without_rulings(darkness)
+    if (unlined != darkness).any():
+        yield find_ink(unlined, light, scale=scale), inner_pieces
+    if not plain:  # The inside of a letter on a plain background is not ink.
+        yield find_ink(darkening(dark), dark, scale=scale), inner_pieces
 
 
 def form_all(digits: list[Digit]) -> np.ndarray:

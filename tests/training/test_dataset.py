@@ -12,6 +12,7 @@ import dataset
 import numpy as np
 import pytest
 import torch
+from drawing.synthetic import draw_digits
 from idx_files import idx
 from process import Failure
 from torchvision.datasets import MNIST
@@ -205,8 +206,8 @@ def test_an_invalid_certificate_is_wrong_data_and_is_not_retried(
 def test_the_last_5000_training_images_are_held_out(monkeypatch):
     images = torch.arange(6_000).view(-1, 1, 1).expand(-1, 28, 28)
     labels, test = torch.arange(6_000) % 7, (torch.zeros(3, 28, 28), torch.tensor([7, 8, 9]))
-    monkeypatch.setattr(dataset, "ADDED_DIGITS", 20)
-    monkeypatch.setattr(dataset, "NON_DIGITS", 10)
+    for name, count in (("DRAWN_DIGITS", 20), ("WORN_DIGITS", 0), ("NON_DIGITS", 10)):
+        monkeypatch.setattr(dataset, name, count)
     source = dataset.DATASETS["mnist"]._replace(load=lambda *_: (images, labels, *test))
     monkeypatch.setitem(dataset.DATASETS, "mnist", source)
     data = dataset.load_dataset("mnist", "folder", seed=0)
@@ -222,13 +223,25 @@ def test_the_last_5000_training_images_are_held_out(monkeypatch):
 def test_the_synthetic_parts_have_no_image_in_common(monkeypatch):
     # As many in the first draw as in the second one, so that the same seed would draw the same.
     counts = {"SYNTHETIC_TRAIN": 60, "HELD_OUT": 40, "SYNTHETIC_TEST": 100}
-    counts |= {"ADDED_DIGITS": 10, "NON_DIGITS": 10}
+    counts |= {"DRAWN_DIGITS": 10, "WORN_DIGITS": 10, "NON_DIGITS": 10}
     for name, count in counts.items():
         monkeypatch.setattr(dataset, name, count)
     data = dataset.load_dataset("synthetic", "nowhere", seed=1)
     parts = [{image.numpy().tobytes() for image in part} for part in data[:6:2]]
     assert [len(part) for part in parts] == [60, 40, 100]
     assert len(set.union(*parts)) == 200
+
+
+def test_worn_copies_of_the_training_digits_follow_the_drawn_ones():
+    digits = draw_digits(100, seed=1)
+    images, labels = dataset.added_digits(
+        *map(torch.from_numpy, digits), drawn=20, worn=100, seed=0
+    )
+    assert len(images) == len(labels) == 120
+    assert labels[20:].bincount().tolist() == [10] * 10
+    originals = {image.tobytes() for image in digits[0]}
+    unchanged = originals & {image.numpy().tobytes() for image in images}
+    assert len(unchanged) < 20  # 1s get no line, and some digits lose nothing at their edges
 
 
 def test_images_come_in_another_order_in_every_epoch():

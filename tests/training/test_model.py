@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from drawing.synthetic import draw_digits
-from model import RECIPES, build_network, learning_rate, normalise, schedule
+from model import RECIPES, WARM_UP, build_network, learning_rate, normalise, schedule
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -25,7 +25,7 @@ def test_pixels_are_normalised_with_the_mean_and_deviation_of_mnist():
 def test_the_learning_rate_rises_to_its_peak_and_falls_to_almost_nothing():
     recipe, steps = RECIPES["default"], 100
     rates = [learning_rate(recipe, step, steps) for step in range(steps)]
-    peak = round(recipe.warm_up * steps)
+    peak = round(WARM_UP * steps)
     assert max(rates) == rates[peak] == recipe.peak_learning_rate
     assert rates[: peak + 1] == sorted(rates[: peak + 1])
     assert rates[peak:] == sorted(rates[peak:], reverse=True)

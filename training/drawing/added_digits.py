@@ -6,7 +6,7 @@ Other ways of writing, print, and wear: what cameras, displays and forms leave o
 import numpy as np
 from drawing.printed import draw_printed_digits
 from drawing.strokes import SIDE, draw, to_mnist
-from drawing.synthetic import DIGITS, OTHER_STYLES
+from drawing.synthetic import OTHER_STYLES
 
 SMALL, LARGE = 7, 12  # rows of a digit at low resolution
 
@@ -14,26 +14,33 @@ SMALL, LARGE = 7, 12  # rows of a digit at low resolution
 def draw_added_digits(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Digits uint8 [count, 28, 28] in MNIST's form and their labels int64 [count].
 
-    A third in MNIST's styles, a third in others, a third printed; half of all are worn. A tenth are
-    1s in other styles: MNIST's have neither flag nor base, and those of most fonts have both.
+    Half are printed, half written in other styles than MNIST's; half of both are worn. A fifth are
+    written 1s: MNIST's have neither flag nor base, and those of most fonts have both.
     """
     rng = np.random.default_rng([seed, 2])
-    labels, kind = rng.integers(10, size=count), rng.integers(3, size=count)
-    ones = rng.uniform(size=count) < 0.1
-    labels[ones], kind[ones] = 1, 1
+    labels, printed = rng.integers(10, size=count), rng.uniform(size=count) < 0.5
+    ones = rng.uniform(size=count) < 0.15
+    labels[ones], printed[ones] = 1, False
     images = np.empty((count, SIDE, SIDE), np.uint8)
-    for digit in range(10):
-        for number, styles in enumerate((DIGITS, OTHER_STYLES)):
-            places = (labels == digit) & (kind == number)
-            images[places] = draw(styles[digit], places.sum(), rng)
-    images[kind == 2], labels[kind == 2] = draw_printed_digits((kind == 2).sum(), rng)
+    for digit, styles in OTHER_STYLES.items():
+        places = (labels == digit) & ~printed
+        images[places] = draw(styles, places.sum(), rng)
+    images[printed], labels[printed] = draw_printed_digits(printed.sum(), rng)
     worn = rng.permutation(count)[: count // 2]
+    images[worn] = wear(images[worn], labels[worn], rng)
+    return images, labels
+
+
+def wear(images: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Digits uint8 [N, 28, 28], a fifth of them changed by each of the following functions."""
+    images = images.copy()
     changes = (coarsen, crop, add_specks, add_frame, add_line)
-    for change, part in zip(changes, np.array_split(worn, len(changes)), strict=True):
+    parts = np.array_split(rng.permutation(len(images)), len(changes))
+    for change, part in zip(changes, parts, strict=True):
         if change in (add_frame, add_line):
             part = part[labels[part] != 1]  # With a line, a 1 looks like a 7, a T or a cross.
         images[part] = change(images[part], rng)
-    return images, labels
+    return images
 
 
 def coarsen(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -90,7 +97,6 @@ def crop(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def add_specks(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Digits uint8 [N, 28, 28] with one to three dots beside them or on them."""
     grid = np.arange(SIDE)
-    images = images.copy()
     for dots in range(3):
         y, x = rng.uniform(1, SIDE - 1, (2, len(images), 1))
         radius = rng.uniform(0.4, 1.5, (len(images), 1, 1))
@@ -104,7 +110,6 @@ def add_specks(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def add_line(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Digits uint8 [N, 28, 28] that are underlined, or with a line beside or through them."""
     grid = np.arange(SIDE)
-    images = images.copy()
     for share in (1, 0.3):
         under = rng.uniform(24.5, 27, (len(images), 1, 1))
         anywhere = rng.uniform(1, SIDE - 1, under.shape)
@@ -117,7 +122,6 @@ def add_line(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def add_frame(images: np.ndarray, rng: np.random.Generator, share: float = 0.4) -> np.ndarray:
     """Digits uint8 [N, 28, 28] with this share of the sides of a frame around them."""
-    images = images.copy()
     for side in range(4):
         place = rng.uniform(0.5, 3, (len(images), 1, 1))
         ink = draw_lines(place, rng) * (rng.uniform(size=place.shape) < share)
@@ -129,6 +133,5 @@ def draw_lines(place: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A nearly horizontal line at each of the rows `place` [N, 1, 1]: float [N, 28, 28], 0..255."""
     grid = np.arange(SIDE)
     slope, width = rng.normal(0, 0.04, place.shape), rng.uniform(0.3, 1.2, place.shape)
-    return 255 * np.clip(
-        width - np.abs(grid[:, None] - place - slope * (grid - SIDE / 2)) + 0.5, 0, 1
-    )
+    distance = np.abs(grid[:, None] - place - slope * (grid - SIDE / 2))
+    return 255 * np.clip(width - distance + 0.5, 0, 1)

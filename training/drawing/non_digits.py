@@ -9,7 +9,7 @@ from drawing.added_digits import add_frame, draw_added_digits
 from drawing.printed import draw_printed_letters
 from drawing.strokes import SIDE, draw, render
 
-# Templates as strokes.py reads them. No letter that can be taken for a digit: no O I l S Z B G q.
+# Templates as strokes.py reads them. No letter that can be taken for a digit: no O I l S Z B q.
 TRAINING_SIGNS = (
     "66,0 4,0* 4,100* 66,100 | 4,48 54,48",  # E
     "66,0 4,0* 4,100 | 4,48 54,48",  # F
@@ -39,6 +39,11 @@ TRAINING_SIGNS = (
     "0,0* 0,96* 80,96* 80,0 | 40,0 40,96",  # comb
     "0,60 20,20 40,60 60,90 80,50",  # wave
     "0,80 20,10* 40,80* 60,10* 80,80",  # zigzag
+    "4,24 14,4 44,0 62,20 50,42 30,56 28,74 | 28,96 28,100",  # question marks
+    "2,20 30,0 60,14 56,36 30,52* 30,74 | 30,94 32,100",
+    "20,0 4,14 20,30 36,16 20,0 | 76,0 4,100 | 64,66 48,82 64,98 80,84 64,66",  # percent
+    "90,100 20,22 24,4 44,0 54,14 10,60 6,84 24,100 50,92 80,54",  # ampersand
+    "2,30 30,64 | 64,30 20,100",  # y
 )
 SCRIBBLES = ((1, 10), (1, 14), (2, 6), (4, 4))  # strokes, and points in each
 # Lower-case letters that resemble the trained capitals H, K, M and N.
@@ -146,8 +151,7 @@ def draw_non_digits(count: int, seed: int, held_out: bool = False) -> np.ndarray
         kinds += [(draw_scribbles, *scribble) for scribble in SCRIBBLES]
         kinds += [(draw_waves, (4,)), (draw_waves, (5, 14))]
         kinds += [(draw_noise,), (draw_flat,), (draw_blobs,)]
-        kinds += [(draw_printed_letters,)] * 16
-        kinds += [(draw_framed,)] * 3
+        kinds += [(draw_printed_letters,)] * 16 + [(draw_framed,)] * 3
     parts = np.array_split(np.arange(count), len(kinds))
     images = [kind(*of, len(part), rng) for (kind, *of), part in zip(kinds, parts, strict=True)]
     return rng.permutation(np.concatenate(images))

@@ -15,9 +15,9 @@ FONTS = (
     *("cmr10", "cmb10", "cmss10", "cmtt10", "cmti10"),
 )
 SIGN_FONTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique")
-# What can be taken for a digit is left out: B b G g I i J j l O o P p Q q S s U u y Z z and others.
-LATIN = "AEFHKMNRTVWXYadefhkmnrtvwx"
-OTHER_SIGNS = "ΓΔΛΞΠΣΦΨΩηκμπψωДЖИЙКЛМПФЦШЩЫЮЯжишщюя#%@+=<>*£¥¶±÷≠≤≥∞√∫∑∏∆→←⇒♥♣★⌂✓"
+# What can be taken for a digit is left out: B b C g I i J j l O o P p Q q S s Z z and others.
+LATIN = "AEFGHKMNRTUVWXYacdefhkmnrtuvwxy??%%&&#@+=*"
+OTHER_SIGNS = "ΓΔΛΞΠΣΦΨΩηκμπψωДЖИЙКЛМПФЦШЩЫЮЯжишщюя<>£¥¶±÷≠≤≥∞√∫∑∏∆→←⇒♥♣★⌂✓"
 CANVAS, SIZE = 64, 48  # pixels: the picture, and the size of the font
 
 
@@ -57,6 +57,5 @@ def draw_signs(signs: Sequence[str], rng: np.random.Generator) -> np.ndarray:
     """Characters in random fonts: uint8 [N, 28, 28]."""
     pictures = np.empty((len(signs), CANVAS, CANVAS), np.uint8)
     for picture, sign in zip(pictures, signs, strict=True):
-        font = rng.choice(SIGN_FONTS if sign in OTHER_SIGNS else FONTS)
-        picture[:] = draw_sign(sign, font, rng)
+        picture[:] = draw_sign(sign, rng.choice(SIGN_FONTS if sign in OTHER_SIGNS else FONTS), rng)
     return to_mnist(pictures)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 from template_classifier import classify
-from vision.digits import MAX_DIGITS, find_digits, inner_pieces, trust
+from vision.digits import MAX_DIGITS, all_pieces, find_digits, inner_pieces, share, trust
 from vision.image import ImageError
 from vision.ink import drawing, find_ink, otsu_threshold, without_rulings
 from vision.mnist_form import BOX, SIDE, mnist_picture, to_mnist
@@ -60,15 +60,16 @@ def test_pieces_are_those_of_scipy():
     for _ in range(100):
         inner = rng.random((rng.integers(1, 30), rng.integers(1, 30))) < rng.random()
         mask = np.pad(inner, 1)
-        labels, boxes = label_pieces(mask)
+        labels, boxes, areas = label_pieces(mask)
         expected, count = ndimage.label(mask, np.ones((3, 3)))
         assert set(labels[mask]) == {*range(1, count + 1)}
         assert len({*zip(labels[mask], expected[mask], strict=True)}) == len(boxes) == count
+        assert np.array_equal(areas, np.bincount(labels.ravel(), minlength=count + 1)[1:])
 
 
 def test_the_threshold_lies_between_two_groups_of_pixels():
     values = np.repeat(np.array([25, 180], np.uint8), [900, 100])
-    assert 25 < otsu_threshold(values) < 180
+    assert 25 < otsu_threshold(np.bincount(values, minlength=256)) < 180
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -79,6 +80,20 @@ def test_printed_lines_are_removed_and_the_strokes_stay_whole(turned):
     if turned:
         page, lined = page.T, lined.T
     assert abs(without_rulings(lined) - page.astype(int)).mean() < 3
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_long_straight_stroke_that_ends_within_the_picture_is_not_a_printed_line(turned):
+    page = 255 - ring()
+    page[60:62, 10:110] = 235
+    page = page.T if turned else page
+    assert np.array_equal(without_rulings(page), page)
+
+
+def test_strokes_that_are_thinner_than_a_pixel_are_white_in_mnists_form():
+    y, x = np.mgrid[0:800, 0:640]
+    thin = np.uint8(255 * (abs(np.hypot((x - 320) / 0.7, y - 400) - 350) < 5))
+    assert to_mnist(thin).max() == 255
 
 
 def trust_in(gray: np.ndarray) -> float:
@@ -96,6 +111,21 @@ def test_strokes_are_trusted_more_than_shadows():
     assert trust_in(ring()) == 1
     assert trust_in(edge_at_one_side) < 0.9
     assert trust_in(soft_edge) < 0.5
+
+
+def test_thin_strokes_are_trusted_like_thick_ones():
+    y, x = np.mgrid[0:800, 0:640]
+    thin = np.where(abs(np.hypot((x - 320) / 0.7, y - 400) - 350) < 2, 120, 200)
+    assert trust_in(np.uint8(thin)) == 1
+
+
+def test_digits_that_are_a_small_part_of_the_ink_are_believed_less():
+    page = np.full((200, 160), 250, np.uint8)
+    page[20:60, 20:30] = page[80:180, 40:140] = 20
+    ink = drawing(page, 250)
+    small, large = sorted(find_digits(ink, all_pieces(ink), gap=0), key=lambda digit: digit.box[2])
+    assert share([small], ink.areas) < 0.2
+    assert share([large], ink.areas) == share([small, large], ink.areas) == 1
 
 
 def arbitrary_pictures() -> list[np.ndarray]:
