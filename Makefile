@@ -21,7 +21,6 @@ evaluate: .venv/run
 	$(BIN)/python training/evaluate.py $(or $(MODEL),artifacts/model.onnx) $(FOLDER) --plots artifacts
 
 bench: .venv/test
-	$(if $(BENCH_PEERS),$(BIN)/pip install --quiet --requirement bench/peers/requirements.txt)
 	$(BIN)/python bench/bench.py
 
 bench-reading: .venv/test

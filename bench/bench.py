@@ -1,4 +1,4 @@
-"""Measures training, serving, doubt, and accuracy under many conditions: Markdown tables.
+"""Measures training, serving, and the accuracy of the model: Markdown tables.
 
     python bench/bench.py --seeds 5 --data-dir data/mnist
     python bench/bench.py --skip-training --model artifacts/model.onnx
@@ -20,22 +20,14 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import onnx
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [
-    str(ROOT / folder) for folder in ("inference", "training", "tests", "tests/inference")
-]
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+sys.path.insert(0, str(ROOT / "training"))
 
-import onnxruntime
 from bench_health import print_health_checks
 from bench_serving import print_tables
-from conditions import accuracy, classifier
 from dataset import mnist
-from drawing.non_digits import draw_unseen_kinds
-from gallery.sources import load_digits
 from tables import middle, table
 
 
@@ -94,37 +86,10 @@ def training_table(runs: list[Run]) -> str:
     )
 
 
-def print_transfer(data_dir: Path, output_dir: Path) -> None:
-    """How well a model that saw synthetic digits only reads all of MNIST's test images."""
-    run = train("synthetic", data_dir, output_dir, seed=0)
-    _, images, labels = load_digits(data_dir, 10_000)
-    classify = classifier(output_dir / "model.onnx")
-    share = accuracy(classify, "plain 28x28", images, labels)
-    print(
-        f"Trained on synthetic digits only, {run.training:.1f} s: reads {share:.2%} of MNIST's "
-        f"{len(labels):,} test images.\n",
-        flush=True,
-    )
-
-
-def doubt_table(model: Path) -> str:
-    """How sure the model is of pictures that are no digit, of kinds that it was not trained on."""
-    session = onnxruntime.InferenceSession(model)
-    ece = session.get_modelmeta().custom_metadata_map
-    rows = []
-    for name, images in draw_unseen_kinds(5_000, seed=0).items():
-        confidence = session.run(None, {"image": images})[0].max(axis=1)
-        shares = [format((confidence > level).mean(), ".1%") for level in (0.9, 0.99)]
-        rows.append([name, format(np.median(confidence), ".1%"), *shares])
-    title = f"expected calibration error {ece['ece_before']}, calibrated {ece['ece_after']}"
-    return table([title, "median confidence", "over 90 %", "over 99 %"], rows)
-
-
-def print_conditions(model: Path, data_dir: Path, count: int) -> None:
-    """The table of conditions.py, which prints a row as soon as it has it."""
-    command = [sys.executable, ROOT / "bench" / "conditions.py", model, data_dir]
-    code = subprocess.run([*command, "--count", str(count)]).returncode
-    if code:
+def run(program: str, *words: object) -> None:
+    """Run another program of the project, which prints its tables; exit as it does if it fails."""
+    command = [sys.executable, ROOT / program, *map(str, words)]
+    if code := subprocess.run(command).returncode:
         sys.exit(code)
 
 
@@ -136,8 +101,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=5, help="how many models are trained (5)")
     parser.add_argument("--data-dir", type=Path, default=ROOT / "data" / "mnist")
     parser.add_argument("--model", type=Path, help="the model to serve")
-    parser.add_argument("--full", action="store_true", help="conditions: 10,000 images, not 1,000")
-    for part in ("training", "serving", "conditions"):
+    for part in ("training", "serving", "accuracy"):
         parser.add_argument(f"--skip-{part}", action="store_true")
     options = parser.parse_args()
     if options.seeds < 1:
@@ -164,14 +128,13 @@ def main() -> None:
                 for seed, folder in enumerate(folders)
             ]
             print(training_table(runs) + "\n", flush=True)
-            if dataset == "mnist":
-                print_transfer(options.data_dir, Path(scratch) / "synthetic")
         if not options.skip_serving:
             print_tables(model)
             print_health_checks()
-        print(doubt_table(model) + "\n", flush=True)
-        if not options.skip_conditions:
-            print_conditions(model, options.data_dir, 10_000 if options.full else 1_000)
+        if not options.skip_accuracy:
+            if dataset == "mnist":
+                run("training/evaluate.py", model, "--data-dir", options.data_dir)
+            run("bench/bench_reading.py", model, "--half", "report")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,14 @@ sys.path[:0] = [
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime would send telemetry.
 
 from app import create_app
-from gallery.sets import DIGIT_SETS, EMPTY_SETS, HALVES, NAMES, pictures
+from gallery.sets import (
+    DIGIT_SETS,
+    EMPTY_SETS,
+    HALVES,
+    NAMES,
+    pictures,
+    touching_pairs,
+)
 from gallery.sources import MissingSource
 from tables import table
 from tiny_model import multipart
@@ -83,6 +90,18 @@ def print_row(name: str, readings: list[Reading]) -> None:
     print("| " + " | ".join(row(name, readings)) + " |", flush=True)
 
 
+def print_pairs(client, half: str) -> None:
+    """How many pairs of touching digits are cut in two digits that are both read correctly."""
+    right = count = 0
+    for upload, labels in touching_pairs(half):
+        body, content_type = multipart(upload)
+        response = client.post("/predict?segment=1", data=body, content_type=content_type)
+        found = response.json.get("digits", [])  # None if the picture is refused.
+        right += [each["prediction"] for each in found] == labels
+        count += 1
+    print(f"\ntouching pairs split and read correctly: {right} of {count}")
+
+
 def save_failures(readings: list[Reading], folder: Path) -> None:
     """Write what was read wrongly, or surely without a digit: LABEL-ANSWER-CONFIDENCE-INDEX."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -124,6 +143,8 @@ def main() -> None:
     for name, readings in groups.items():
         if readings:
             print_row(f"all {name}", readings)
+    if options.set == NAMES:
+        print_pairs(client, options.half)
 
 
 if __name__ == "__main__":

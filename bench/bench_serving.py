@@ -4,21 +4,16 @@ python bench/bench_serving.py [MODEL]      (part of `make bench`)
 
 All servers run at the same time and are asked in turn, so that other work on the machine affects
 them alike. The clients are coroutines of this process with one open connection each: a light load
-generator, since it uses the same cores as the servers. With BENCH_PEERS=1, two other frameworks
-do the same work (see peers/).
+generator, since it uses the same cores as the servers.
 """
 
 import asyncio
-import os
 import re
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,7 +24,6 @@ sys.path[:0] = [str(ROOT / folder) for folder in ("tests", "tests/inference")]
 
 from bench_uploads import UPLOADS
 from gunicorn_server import Server, running
-from ports import free_port
 from tables import middle, table
 from tiny_model import multipart
 
@@ -37,15 +31,10 @@ BENCH = ROOT / "bench"
 BARE = "bare Flask route"
 # gunicorn's arguments.
 SERVERS = {BARE: ("--pythonpath", BENCH, "bare_app:app"), "POST /predict": ()}
-PEERS = {
-    "FastAPI, eager PyTorch": BENCH / "peers" / "fastapi_server.py",
-    "LitServe, eager PyTorch": BENCH / "peers" / "litserve_server.py",
-}
 STARTS = 3
 CLIENTS = 8
 WARM_UP_SECONDS, ROUND_SECONDS, ROUNDS = 1.0, 3.0, 5
 MAX_REQUESTS = 30_000  # In one round.
-START_TIMEOUT_SECONDS = 60
 MEGABYTE = 1_000_000
 
 
@@ -55,27 +44,6 @@ class Round(NamedTuple):
     per_second: float
     p50: float
     p99: float
-
-
-@contextmanager
-def running_peer(script: Path, model: Path, log: Path) -> Iterator[int]:
-    """Run another framework's server until the end of the with block; yield its port."""
-    port = free_port()
-    environment = os.environ | {"PORT": str(port), "MODEL_PATH": str(model)}
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, script], env=environment, stdout=output, stderr=output
-        )
-    try:
-        deadline = time.monotonic() + START_TIMEOUT_SECONDS
-        while time.monotonic() < deadline:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-                break
-            time.sleep(0.1)
-        yield port
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def run_round(port: int, upload: bytes, seconds: float, clients: int) -> Round:
@@ -156,9 +124,6 @@ def print_tables(model: Path) -> None:
                 seconds[name].append(server.start_seconds)
         servers = {name: stack.enter_context(start(name)) for name in SERVERS}
         ports = {name: server.port for name, server in servers.items()}
-        for name, script in PEERS.items() if os.environ.get("BENCH_PEERS") else ():
-            log = Path(folder) / f"{script.stem}.log"
-            ports[name] = stack.enter_context(running_peer(script, model, log))
         for what, upload in UPLOADS.items():
             # One client shows how long a photo takes; several would show a queue of photos.
             clients = 1 if what == "12-megapixel photo" else CLIENTS

@@ -1,11 +1,19 @@
-"""Paper and light, to draw digits on: texture, printed lines, shade and shadows.
+"""Ink on paper, the texture of paper, light, and files: what all scenes are made of.
 
-paint(cover, 40, ruled(rng, columns=True)) * light(rng, (PAGE, PAGE), darkest=0.3)
+encode(paint(cover, 40, texture(rng, size)) * light(rng, size, darkest=0.3), "JPEG", quality=20)
 """
 
+import io
+
 import numpy as np
-from gallery.handwriting import PAGE, encode, paint
 from PIL import Image
+
+
+def paint(cover: np.ndarray, ink=30, paper=245) -> np.ndarray:
+    """Ink on paper, each a level, an RGB triple or an array: float32 [height, width, 3]."""
+    cover = cover[..., None]
+    paper = np.broadcast_to(np.float32(paper), (*cover.shape[:2], 3))
+    return paper * (1 - cover) + np.float32(ink) * cover
 
 
 def noise(rng: np.random.Generator, size: tuple[int, int], grain: int) -> np.ndarray:
@@ -15,34 +23,10 @@ def noise(rng: np.random.Generator, size: tuple[int, int], grain: int) -> np.nda
     return np.asarray(Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)) * 1.2
 
 
-def texture(rng: np.random.Generator, size: tuple[int, int] = (PAGE, PAGE)) -> np.ndarray:
+def texture(rng: np.random.Generator, size: tuple[int, int] = (280, 280)) -> np.ndarray:
     """Paper seen close: grain of two sizes and blotches, float32 [height, width, 1] around 225."""
     grain = 5 * noise(rng, size, 1) + 4 * noise(rng, size, 3) + 5 * noise(rng, size, 40)
     return 225 + grain[..., None]
-
-
-def ruled(rng: np.random.Generator, columns: bool) -> np.ndarray:
-    """Paper with printed blue lines, and columns on squared paper: float32 [PAGE, PAGE, 3]."""
-    page = np.full((PAGE, PAGE, 3), 245, np.float32)
-    step = int(rng.integers(14, 20) if columns else rng.integers(26, 40))
-    for start in range(int(rng.integers(step)), PAGE, step):
-        page[start : start + 2] = (150, 180, 220)
-        if columns:
-            page[:, start : start + 2] = (150, 180, 220)
-    return page
-
-
-def tilted_rulings(rng: np.random.Generator, columns: bool, least=1, most=10) -> np.ndarray:
-    """Lined or squared paper photographed at an angle of 1 to 10 degrees: [PAGE, PAGE, 3]."""
-    angle = np.deg2rad(rng.uniform(least, most) * rng.choice([-1, 1]))
-    step = rng.integers(14, 20) if columns else rng.integers(26, 40)
-    y, x = np.mgrid[0:PAGE, 0:PAGE] - PAGE / 2
-    axes = [y * np.cos(angle) - x * np.sin(angle), x * np.cos(angle) + y * np.sin(angle)]
-    cover = np.zeros((PAGE, PAGE))
-    for along in axes[: 1 + columns]:
-        offset = abs((along + rng.uniform(0, step)) % step - step / 2)
-        cover = np.maximum(cover, np.clip(1.5 - offset, 0, 1))
-    return paint(cover, (150, 180, 220), 245)
 
 
 def light(rng: np.random.Generator, size: tuple[int, int], darkest: float) -> np.ndarray:
@@ -53,14 +37,10 @@ def light(rng: np.random.Generator, size: tuple[int, int], darkest: float) -> np
     return (1 - (1 - darkest) * (along + 1) / 2).astype(np.float32)[..., None]
 
 
-def hard_shadow(rng: np.random.Generator) -> np.ndarray:
-    """A shadow with an edge a few pixels wide across the middle: float32 [PAGE, PAGE, 1]."""
-    angle, offset = rng.uniform(0, 2 * np.pi), rng.uniform(-40, 40)
-    y, x = np.mgrid[0:PAGE, 0:PAGE] - PAGE / 2
-    along = x * np.cos(angle) + y * np.sin(angle) - offset
-    return (0.5 + 0.5 / (1 + np.exp(-along / 3))).astype(np.float32)[..., None]
-
-
-def shadowed_page(rng: np.random.Generator) -> bytes:
-    """An empty page with paper texture and a hard shadow."""
-    return encode(texture(rng) * np.ones(3) * hard_shadow(rng))
+def encode(picture: np.ndarray, format: str = "PNG", **options) -> bytes:
+    """Float or uint8 [H, W] or [H, W, 3 or 4], values 0..255, to the bytes of a file."""
+    stream = io.BytesIO()
+    Image.fromarray(np.clip(np.rint(picture), 0, 255).astype(np.uint8)).save(
+        stream, format, **options
+    )
+    return stream.getvalue()

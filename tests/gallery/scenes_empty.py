@@ -5,8 +5,7 @@ digit, in print or by hand; left out are B b D G g I i J j L l O o P p Q q S s U
 """
 
 import numpy as np
-from gallery.handwriting import encode, paint
-from gallery.papers import light, noise, texture
+from gallery.papers import encode, light, noise, paint, texture
 from gallery.scenes_found import finger, jpeg, shapes, turned
 from PIL import Image
 

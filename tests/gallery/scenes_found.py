@@ -4,8 +4,7 @@ SCENES["sudoku cell"](glyph, rng) returns the bytes of an upload; glyph is one o
 """
 
 import numpy as np
-from gallery.handwriting import encode, paint
-from gallery.papers import light, noise, texture
+from gallery.papers import encode, light, noise, paint, texture
 from gallery.scenes_plain import around, blurred, inside
 from gallery.sources import Glyph
 from PIL import ExifTags, Image, ImageDraw

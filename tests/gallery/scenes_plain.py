@@ -7,8 +7,7 @@ A picture that nobody could read is None: a bare bar that is cropped to its box 
 import io
 
 import numpy as np
-from gallery.handwriting import encode, paint
-from gallery.papers import light, texture
+from gallery.papers import encode, light, paint, texture
 from gallery.sources import Glyph, crop, resized
 from PIL import Image, ImageFilter
 

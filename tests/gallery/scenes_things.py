@@ -4,8 +4,7 @@ SCENES["meter wheel"](glyph, rng) returns the bytes of an upload; glyph is one o
 """
 
 import numpy as np
-from gallery.handwriting import encode, paint
-from gallery.papers import noise, texture
+from gallery.papers import encode, noise, paint, texture
 from gallery.scenes_found import jpeg, page
 from gallery.scenes_plain import around, blurred, inside, two_colours
 from gallery.sources import Glyph, resized

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 
 import numpy as np
-from gallery import scenes_found, scenes_plain, scenes_things, sources
+from gallery import scenes_conditions, scenes_found, scenes_plain, scenes_things, sources
 from gallery.doodles import doodles
+from gallery.papers import encode, paint
 from gallery.scenes_empty import EMPTY, LETTERS
 from gallery.sources import Glyph
 
@@ -40,7 +41,7 @@ def handwritten_letters(half: str) -> list[Glyph]:
     return sources.handwritten(half, LETTERS.replace("d", ""))
 
 
-# Whose digits are in the sets of scenes_found.py and scenes_things.py, where not anybody's.
+# Whose digits are in the sets of the other scenes, where not anybody's.
 SCENE_SOURCES: dict[str, Source] = {
     "whiteboard": hands,
     "sticky note": hands,
@@ -58,6 +59,7 @@ SCENE_SOURCES: dict[str, Source] = {
     "corner of a canvas": hands,
 }
 plain = scenes_plain.SCENES
+OTHER_SCENES = scenes_found.SCENES | scenes_things.SCENES | scenes_conditions.SCENES
 DIGIT_SETS: dict[str, tuple[Source, Scene, int]] = {
     "handwriting fonts": (sources.handwriting_fonts, plain["as it is"], 390),
     "handwriting fonts of Debian": (sources.handwritten, plain["as it is"], 240),
@@ -72,10 +74,7 @@ DIGIT_SETS: dict[str, tuple[Source, Scene, int]] = {
     "cropped, handwriting": (hands, plain["cropped"], 300),
     "scikit-learn's, enlarged": (sources.sklearn_digits, plain["enlarged"], 300),
     "8x8 and 16x16, enlarged": (anybody, plain["enlarged"], 300),
-} | {
-    name: (SCENE_SOURCES.get(name, anybody), scene, 200)
-    for name, scene in (scenes_found.SCENES | scenes_things.SCENES).items()
-}
+} | {name: (SCENE_SOURCES.get(name, anybody), scene, 200) for name, scene in OTHER_SCENES.items()}
 EMPTY_SETS = {f"empty: {name}": scene for name, scene in EMPTY.items()}
 EMPTY_COUNT = 40
 OTHER_SETS: dict[str, tuple[Source, Scene, int]] = {
@@ -84,6 +83,35 @@ OTHER_SETS: dict[str, tuple[Source, Scene, int]] = {
     "doodles": (doodles, plain["as it is"], 90),
 }
 NAMES = [*DIGIT_SETS, *EMPTY_SETS, *OTHER_SETS]
+
+
+def touching_pairs(half: str, count: int = 150) -> Iterator[tuple[bytes, list[int]]]:
+    """Uploads with two digits whose strokes touch, and their labels."""
+    rng = np.random.default_rng(0)
+    digits = sources.endless(anybody(half), rng)
+    for left, right in islice(zip(digits, digits, strict=False), count):
+        yield encode(touching(left, right, rng)), [int(left.character), int(right.character)]
+
+
+def middle_of(cover: np.ndarray) -> np.ndarray:
+    """The cover with rows without ink above and below it: [100, W]."""
+    free = max(0, 100 - len(cover))
+    return np.pad(cover, ((free // 2, free - free // 2), (0, 0)))[:100]
+
+
+def touching(left: Glyph, right: Glyph, rng: np.random.Generator) -> np.ndarray:
+    """The right digit is moved to the left until two strokes overlap a little: float [H, W, 3]."""
+    one, two = (middle_of(glyph.draw(100)) for glyph in (left, right))
+    two = np.roll(two, int(rng.integers(-6, 7)), axis=0)
+    inked = ((one > 0.5).any(axis=1)) & ((two > 0.5).any(axis=1))
+    free = np.argmax(one[inked, ::-1] > 0.5, axis=1) + np.argmax(two[inked] > 0.5, axis=1)
+    overlap = min(free, default=0) + 2
+    page = np.zeros((140, one.shape[1] + two.shape[1] - overlap + 60), np.float32)
+    page[20:120, 30 : 30 + one.shape[1]] = one
+    start = 30 + one.shape[1] - overlap
+    own = page[20:120, start : start + two.shape[1]]
+    np.maximum(own, two, out=own)
+    return paint(page)
 
 
 def pictures(name: str, half: str) -> Iterator[tuple[bytes, int | None]]:

@@ -69,33 +69,19 @@ def handwriting_fonts(half: str) -> list[Glyph]:
     ]
 
 
-def load_digits(
-    folder: Path, count: int, split: str = "test"
-) -> tuple[str, np.ndarray, np.ndarray]:
-    """MNIST's images, evenly spread over the split; synthetic digits if there are none."""
-    if not any(folder.rglob("t10k-images*")):
-        from drawing.synthetic import draw_digits
-
-        return ("synthetic digits", *draw_digits(count, seed=99 + (split == "tune")))
-    from dataset import mnist
-
-    *train, images, labels = (part.numpy() for part in mnist(folder))
-    if split == "tune":
-        images, labels = (part[-5000:] for part in train)
-    chosen = np.linspace(0, len(labels) - 1, min(count, len(labels))).astype(int)
-    kind = "test" if split == "test" else "training"
-    return f"MNIST {kind} images", images[chosen], labels[chosen]
-
-
 def mnist_digits(half: str, count: int = 1000) -> list[Glyph]:
     """MNIST's digits drawn again with smooth outlines: training's held-out or the test images."""
     folder = Path(os.environ.get("DATA_DIR", ROOT / "data" / "mnist"))
     if not any(folder.rglob("t10k-images*")):
         raise MissingSource(f"MNIST is not in {folder}: set DATA_DIR")
-    _, images, labels = load_digits(folder, count, "test" if half == "report" else "tune")
-    return [
-        _of_picture(str(label), _smooth(image)) for image, label in zip(images, labels, strict=True)
-    ]
+    from dataset import mnist
+
+    *train, images, labels = (part.numpy() for part in mnist(folder))
+    if half == "decide":
+        images, labels = (part[-5000:] for part in train)
+    chosen = np.linspace(0, len(labels) - 1, min(count, len(labels))).astype(int)
+    digits = zip(images[chosen], labels[chosen], strict=True)
+    return [_of_picture(str(label), _smooth(image)) for image, label in digits]
 
 
 def sklearn_digits(half: str) -> list[Glyph]:

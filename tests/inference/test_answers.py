@@ -18,6 +18,7 @@ from tiny_model import (
     post,
     two_lines,
 )
+from vision.reading import Reading
 
 
 def row_of_two() -> bytes:
@@ -165,3 +166,12 @@ def test_a_model_of_whole_pictures_reads_no_digits(client_of):
 def test_the_metadata_of_v2_has_the_names_if_there_are_any(client_of, metadata):
     answer = client_of(metadata).get("/v2/models/mnist").json
     assert answer.get("parameters") == ({"classes": NAMES} if metadata == NAMED else None)
+
+
+def test_one_digit_of_several_that_the_model_is_unsure_of_is_enough_for_the_warning(
+    client, monkeypatch
+):
+    probabilities = np.stack([np.eye(10)[3], np.full(10, 0.1)])
+    reading = Reading([np.zeros((28, 28), np.uint8)] * 2, probabilities, [(0, 0, 9, 9)] * 2)
+    monkeypatch.setattr("app.read_pictures", lambda *_: [reading])
+    assert post(client, b"x", query="?segment=1&details=1").json["warnings"] == [UNSURE]

@@ -6,7 +6,6 @@ from manifest_files import (
     CLAIM,
     DOCS,
     PODS,
-    README,
     RESOURCES,
     ROOT,
     TRAINING,
@@ -94,15 +93,3 @@ def test_every_claim_is_the_one_that_model_pvc_makes():
                 assert claim["claimName"] == CLAIM["metadata"]["name"]
                 assert "fsGroup" in pod["securityContext"]
     assert documents(ROOT / "manifests/train-pod-affinity-mount.yaml")[0] == CLAIM
-
-
-def test_the_label_of_the_training_nodes_is_the_one_that_docs_and_e2e_give():
-    affinities = [pod["affinity"] for _, pod in ONE_RANK if "affinity" in pod]
-    assert len(affinities) == 3
-    required = "requiredDuringSchedulingIgnoredDuringExecution"
-    for affinity in affinities:
-        (term,) = affinity["nodeAffinity"][required]["nodeSelectorTerms"]
-        (wanted,) = term["matchExpressions"]
-        label = f"{wanted['key']}={wanted['values'][0]}"
-        assert f"kubectl label nodes kind-worker {label}" in README
-        assert f" {label} " in (ROOT / "tests/e2e/e2e.sh").read_text()

@@ -106,12 +106,6 @@ def test_a_folder_that_cannot_be_evaluated_is_a_wrong_setting(damage, words, mod
     assert words in result.output
 
 
-def test_without_mnist_the_exit_code_is_that_of_training(models, tmp_path):
-    result = run(evaluate.main, models[0], "--data-dir", tmp_path, MNIST_MIRROR="my-server/mnist")
-    assert result.exit_code == 2
-    assert "MNIST_MIRROR: 'my-server/mnist' must start" in result.output
-
-
 def test_the_temperature_undoes_a_known_scale():
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(20_000, 10, generator=generator) * 2
@@ -119,3 +113,12 @@ def test_the_temperature_undoes_a_known_scale():
     assert evaluate.fit_temperature(logits * 3, labels) == pytest.approx(3, rel=0.03)
     assert evaluate.expected_calibration_error(logits.softmax(1), labels) < 0.01
     assert evaluate.expected_calibration_error((logits * 3).softmax(1), labels) > 0.1
+
+
+def test_too_much_and_too_little_confidence_do_not_cancel_out():
+    confidence = torch.tensor([0.6] * 10 + [0.9] * 10)  # of the 0, right in 10 and in 3 cases
+    probabilities = torch.zeros(20, 10)
+    probabilities[:, 0], probabilities[:, 1] = confidence, 1 - confidence
+    labels = torch.tensor([0] * 13 + [1] * 7)
+    error = evaluate.expected_calibration_error(probabilities, labels)
+    assert error == pytest.approx((0.4 + 0.6) / 2)

@@ -6,10 +6,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 from unittest.mock import Mock
 
-import click
 import model
 import process
 import pytest
@@ -100,33 +98,6 @@ def test_a_file_error_that_retrying_cannot_fix_has_an_exit_code_of_its_own(numbe
     with raises as raised, process.explained_file_errors():
         raise OSError(number, "no", "model.onnx")
     assert raised.value.exit_code == code
-
-
-def test_a_failure_is_one_line_on_standard_error_and_an_exit_code(capsys, monkeypatch):
-    @click.command()
-    def fail():
-        raise process.Failure("something is wrong", 65)
-
-    monkeypatch.setattr(sys, "argv", ["/anywhere/train.py"])
-    with pytest.raises(SystemExit) as exited:
-        fail([])
-    assert exited.value.code == 65
-    assert capsys.readouterr().err == "train: something is wrong\n"
-
-
-def test_a_folder_has_one_user_at_a_time(tmp_path):
-    entered = threading.Event()
-
-    def enter():
-        with process.locked_folder(tmp_path):
-            entered.set()
-
-    second = threading.Thread(target=enter)
-    with process.locked_folder(tmp_path):
-        second.start()
-        assert not entered.wait(0.2)
-    second.join()
-    assert entered.is_set()
 
 
 def test_a_run_that_waits_says_so_and_can_be_ended(tmp_path):

@@ -151,27 +151,6 @@ def test_the_other_ranks_get_the_corrections_from_rank_0(start_ranks, tmp_path):
     assert codes == [os.EX_SOFTWARE, os.EX_TEMPFAIL], outputs
 
 
-FULL_DISK = f"""
-import errno, os, sys
-sys.path.insert(0, {str(SMALL_TRAINING.parent)!r})
-import small_training, train
-def full(*_):
-    raise OSError(errno.ENOSPC, "No space left on device")
-train.load_dataset, os.fsync = small_training.small_data, full
-train.main()
-"""
-
-
-def test_a_full_disk_ends_rank_0_with_its_own_exit_code_and_the_others_are_retried(
-    start_ranks, tmp_path
-):
-    script = tmp_path / "train_on_a_full_disk.py"
-    script.write_text(FULL_DISK)
-    codes, outputs = ends(start_ranks(FLAGS, FLAGS, script=script))
-    assert codes == [os.EX_CANTCREAT, os.EX_TEMPFAIL], outputs
-    assert "No space left on device" in outputs[0]
-
-
 def test_a_rank_whose_peer_is_killed_ends_with_a_code_that_is_retried(start_ranks):
     flags = (*FLAGS, "--epochs", "1000")
     processes = start_ranks(flags, flags)

@@ -21,3 +21,13 @@ def test_every_setting_that_docs_and_e2e_give_to_training_is_read_by_it(monkeypa
     options = train.main.make_context("train.py", []).params
     assert {name: str(options[name.lower()]) for name in settings} == settings
     assert archives.mirrors("mnist", [])[0] == mirror["MNIST_MIRROR"]
+
+
+def test_every_option_of_training_and_every_variable_of_the_server_is_in_the_settings():
+    text = (ROOT / "docs" / "settings.md").read_text()
+    options = {option.opts[0] for option in train.main.params}
+    variables = {option.envvar for option in train.main.params if option.envvar}
+    for path in (ROOT / "inference").rglob("*.py"):
+        variables |= set(re.findall(r"os\.environ(?:\.\w+\(|\[)[\"'](\w+)", path.read_text()))
+    missing = {name for name in options | variables if f"`{name}`" not in text}
+    assert missing == {"ORT_DISABLE_TELEMETRY"}  # It is set, not read.

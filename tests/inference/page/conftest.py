@@ -31,7 +31,7 @@ def server(serve, model_file) -> Iterator[str]:
 
 
 # Not for the whole session: Playwright keeps an event loop running, which disturbs other tests.
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """A running Chromium. Without one, the tests that use it fail in CI and skip elsewhere."""
     if not find_chromium():

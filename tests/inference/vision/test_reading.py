@@ -8,9 +8,8 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from gallery import scenes_found, scenes_plain, scenes_things
-from gallery.handwriting import encode, paint
-from gallery.scenes import CONDITIONS
+from gallery import scenes_conditions, scenes_found, scenes_plain, scenes_things
+from gallery.papers import encode, paint
 from gallery.scenes_empty import EMPTY
 from gallery.sources import Glyph
 from template_classifier import classify, glyphs
@@ -22,10 +21,13 @@ from vision.ink import find_ink
 from vision.reading import SURE, Reading, read
 
 SCENES = scenes_plain.SCENES | scenes_found.SCENES | scenes_things.SCENES
+SCENES |= scenes_conditions.SCENES
+# How many of the ten digits are read, where it is not all of them.
+HARD = {"phone photo": 9, "outlined": 7, "turned": 9}
 # How many of the ten digits are read, where it is not all of them. Unlike a trained model, ten
 # digits of a font do not know what stands beside digits.
 MARKED = {"sudoku cell": 9, "underlined": 4, "full stop or comma": 7, "meter wheel": 4}
-HARD = MARKED | {"outlined": 8}
+HARD = MARKED | {"outlined": 8, "turned": 9}
 *DIGITS, LETTER = glyphs()
 
 
@@ -59,15 +61,6 @@ def test_a_digit_is_read_in_every_scene(name):
         confidence > SURE and prediction != digit.character
         for (prediction, confidence), digit in answers
     )
-
-
-@pytest.mark.parametrize("name", CONDITIONS)
-def test_a_digit_is_read_under_every_condition(name):
-    rng = np.random.default_rng(0)
-    images = [read(on_a_page(digit), classify).digits[0] for digit in DIGITS]
-    answers = [answer(CONDITIONS[name](image, rng)) for image in images]
-    right = sum(found == digit.character for (found, _), digit in zip(answers, DIGITS, strict=True))
-    assert right >= (6 if "20" in name else 9)  # The ten digits are upright.
 
 
 @pytest.mark.parametrize("name", EMPTY)
@@ -105,6 +98,11 @@ def test_a_page_with_only_small_differences_on_both_sides_of_its_border_is_answe
     page = np.full((100, 80), 106, np.uint8)
     page[20:80, 20:40], page[20:80, 40:60] = 100, 111
     assert read(page, classify).probabilities.max() < SURE
+
+
+def test_what_the_gray_picture_does_not_support_is_ten_equal_probabilities(monkeypatch):
+    monkeypatch.setattr(reading, "trust", lambda ink, digit: 0.0)
+    assert read(on_a_page(DIGITS[3]), classify).probabilities == pytest.approx(0.1)
 
 
 def test_the_first_reading_that_the_network_is_sure_of_is_accepted(monkeypatch):

@@ -1,8 +1,17 @@
 """The digits and non-digits that our own code draws."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from drawing import added_digits, non_digits, printed, strokes, synthetic
+
+SOURCES = {
+    "digits": synthetic.draw_digits,
+    "added digits": added_digits.draw_added_digits,
+    "non-digits": non_digits.draw_non_digits,
+    "unseen non-digits": partial(non_digits.draw_non_digits, held_out=True),
+}
 
 
 @pytest.fixture(scope="module")
@@ -10,44 +19,32 @@ def digits():
     return synthetic.draw_digits(1000, seed=1)
 
 
-def test_digits_have_the_shapes_and_types_of_mnist(digits):
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_seed_decides_what_is_drawn_and_any_number_can_be_drawn(name):
+    def draw(count, seed):
+        drawn = SOURCES[name](count, seed=seed)
+        images, *labels = drawn if isinstance(drawn, tuple) else (drawn,)
+        assert (images.shape, images.dtype) == ((count, 28, 28), np.uint8)
+        assert all((each.shape, each.dtype) == ((count,), np.int64) for each in labels)
+        return b"".join(part.tobytes() for part in (images, *labels))
+
+    assert draw(203, 1) == draw(203, 1)
+    assert draw(203, 1) != draw(203, 2)
+    for count in (0, 1, 7):
+        draw(count, 3)
+
+
+def test_every_digit_is_drawn_as_often_as_any_other_in_a_mixed_order_and_never_twice(digits):
     images, labels = digits
-    assert (images.shape, images.dtype) == ((1000, 28, 28), np.uint8)
-    assert (labels.shape, labels.dtype) == ((1000,), np.int64)
+    assert np.bincount(labels).tolist() == [100] * 10
+    assert len(set(labels[:100].tolist())) == 10
+    assert (np.diff(labels) == 1).mean() < 0.5
+    assert len(np.unique(images.reshape(1000, -1), axis=0)) == 1000
 
 
-def test_every_digit_is_drawn_as_often_as_any_other(digits):
-    assert np.bincount(digits[1]).tolist() == [100] * 10
-
-
-def test_the_order_of_the_digits_is_mixed(digits):
-    assert len(set(digits[1][:100].tolist())) == 10
-    assert (np.diff(digits[1]) == 1).mean() < 0.5
-
-
-def test_the_same_seed_draws_the_same_digits(digits):
-    images, labels = synthetic.draw_digits(1000, seed=1)
-    assert np.array_equal(images, digits[0])
-    assert np.array_equal(labels, digits[1])
-
-
-def test_another_seed_draws_other_digits(digits):
-    images, _ = synthetic.draw_digits(1000, seed=2)
-    assert not (images == digits[0]).all(axis=(1, 2)).any()
-
-
-def test_no_two_digits_are_the_same_picture(digits):
-    assert len(np.unique(digits[0].reshape(1000, -1), axis=0)) == 1000
-
-
-@pytest.mark.parametrize("count", [0, 1, 7])
-def test_fewer_than_ten_digits_can_be_drawn(count):
-    images, labels = synthetic.draw_digits(count, seed=3)
-    assert len(images) == len(labels) == count
-
-
-def test_the_ink_fills_a_box_of_20_pixels(digits):
-    inked = digits[0] > 96
+def test_digits_are_in_mnists_form_with_soft_edges(digits):
+    images = digits[0]
+    inked = images > 96
     longer = np.maximum(
         [np.ptp(np.flatnonzero(rows)) + 1 for rows in inked.any(axis=2)],
         [np.ptp(np.flatnonzero(columns)) + 1 for columns in inked.any(axis=1)],
@@ -55,24 +52,14 @@ def test_the_ink_fills_a_box_of_20_pixels(digits):
     assert longer.max() <= 22
     assert 19 <= np.median(longer) <= 20
     assert (longer >= 17).mean() > 0.97
-
-
-def test_the_centre_of_mass_lies_in_the_middle(digits):
-    ink = digits[0].astype(float)
-    places = np.arange(28) + 0.5
-    mass = ink.sum(axis=(1, 2))
+    ink = images.astype(float)
     for axis in (1, 2):
-        centre = ink.sum(axis=axis) @ places / mass
+        centre = ink.sum(axis=axis) @ (np.arange(28) + 0.5) / ink.sum(axis=(1, 2))
         assert np.abs(centre - 14).max() <= 0.5
-
-
-def test_digits_are_white_on_black_with_soft_edges(digits):
-    images = digits[0]
     assert np.median(images) == 0
     assert (images.max(axis=(1, 2)) > 200).all()
-    grey = (images > 0) & (images < 255)
-    assert 0.2 < grey.sum() / (images > 0).sum() < 0.8
-    assert not images[:, [0, -1]].any(axis=(1, 2)).mean() > 0.02
+    gray = (images > 0) & (images < 255)
+    assert 0.2 < gray.sum() / (images > 0).sum() < 0.8
 
 
 def test_every_template_draws_a_connected_line():
@@ -83,20 +70,13 @@ def test_every_template_draws_a_connected_line():
         assert np.allclose(starts.sum(axis=1), 1, atol=1e-5), template
 
 
-def test_the_nearest_mean_image_classifies_most_digits(digits):
-    # 60 % is little, but far from the 10 % that wrong labels would give.
-    images, labels = (part.astype(np.float32) for part in digits)
+# Wrong labels would give 10 %, or 18 % for the most frequent of the added digits.
+@pytest.mark.parametrize(("name", "least"), [("digits", 0.6), ("added digits", 0.4)])
+def test_the_nearest_mean_image_classifies_many_digits(name, least):
+    images, labels = (part.astype(np.float32) for part in SOURCES[name](1000, seed=1))
     means = np.stack([images[:500][labels[:500] == digit].mean(axis=0) for digit in range(10)])
     distance = ((images[500:, None] - means) ** 2).sum(axis=(2, 3))
-    assert (distance.argmin(axis=1) == labels[500:]).mean() > 0.6
-
-
-@pytest.mark.parametrize("held_out", [False, True])
-def test_the_same_seed_draws_the_same_non_digits(held_out):
-    images = non_digits.draw_non_digits(203, seed=1, held_out=held_out)
-    assert (images.shape, images.dtype) == ((203, 28, 28), np.uint8)
-    assert np.array_equal(images, non_digits.draw_non_digits(203, seed=1, held_out=held_out))
-    assert not np.array_equal(images, non_digits.draw_non_digits(203, seed=2, held_out=held_out))
+    assert (distance.argmin(axis=1) == labels[500:]).mean() > least
 
 
 def typical_picture(template):
@@ -142,37 +122,10 @@ def test_a_blank_picture_is_among_the_non_digits():
     assert (np.ptp(images, axis=(1, 2)) == 0).any()
 
 
-@pytest.fixture(scope="module")
-def added():
-    return added_digits.draw_added_digits(1000, seed=1)
-
-
-def test_the_same_seed_draws_the_same_added_digits(added):
-    images, labels = added_digits.draw_added_digits(1000, seed=1)
-    assert (images.shape, images.dtype, labels.dtype) == ((1000, 28, 28), np.uint8, np.int64)
-    assert np.array_equal(images, added[0])
-    assert np.array_equal(labels, added[1])
-    assert not np.array_equal(added_digits.draw_added_digits(1000, seed=2)[0], images)
-
-
-@pytest.mark.parametrize("count", [0, 1, 7])
-def test_few_digits_and_non_digits_can_be_added(count):
-    assert len(added_digits.draw_added_digits(count, seed=3)[0]) == count
-    assert len(non_digits.draw_non_digits(count, seed=3)) == count
-
-
-def test_every_digit_is_added_and_ones_most_often(added):
-    counts = np.bincount(added[1], minlength=10)
+def test_every_digit_is_added_and_ones_most_often():
+    counts = np.bincount(added_digits.draw_added_digits(1000, seed=1)[1], minlength=10)
     assert counts.min() > 50
     assert counts.argmax() == 1
-
-
-def test_the_nearest_mean_image_classifies_many_added_digits(added):
-    # Wrong labels would give 10 %, or 18 % for the most frequent digit.
-    images, labels = (part.astype(np.float32) for part in added)
-    means = np.stack([images[:500][labels[:500] == digit].mean(axis=0) for digit in range(10)])
-    distance = ((images[500:, None] - means) ** 2).sum(axis=(2, 3))
-    assert (distance.argmin(axis=1) == labels[500:]).mean() > 0.4
 
 
 def test_a_picture_of_any_size_is_brought_to_mnists_form():
