@@ -1,11 +1,11 @@
 """Measures training, serving, and the accuracy of the model: Markdown tables.
 
     python bench/bench.py --seeds 5 --data-dir data/mnist
-    python bench/bench.py --skip-training --model artifacts/model.onnx
+    python bench/bench.py --model artifacts/model.onnx    # without training
 
 Real MNIST where DATA_DIR has it or MNIST_MIRROR is set, else synthetic digits: the tables
 say which. EPOCHS, OMP_NUM_THREADS and WEB_CONCURRENCY have their usual meaning. Without --model,
-the model of the first seed is served, or artifacts/model.onnx with --skip-training.
+the model of the first seed is served.
 """
 
 import argparse
@@ -20,15 +20,11 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-import onnx
+from runner import ROOT, middle, table
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "training"))
-
-from bench_health import print_health_checks
-from bench_serving import print_tables
+# isort: split
 from dataset import mnist
-from tables import middle, table
+from publish import published_metadata
 
 
 class Run(NamedTuple):
@@ -59,16 +55,14 @@ def train(dataset: str, data_dir: Path, output_dir: Path, seed: int) -> Run:
         printed = process.stdout + process.stderr
         sys.exit(f"bench: train.py ended with {process.returncode}:\n{printed}")
     epochs = re.findall(r"^epoch .* ([\d.]+) s$", process.stdout, re.MULTILINE)
-    model = onnx.load(output_dir / "model.onnx")
-    return Run(float(epochs[-1]), whole, {each.key: each.value for each in model.metadata_props})
+    return Run(float(epochs[-1]), whole, published_metadata(output_dir / "model.onnx"))
 
 
 def training_table(runs: list[Run]) -> str:
-    """A row for each run, and for several runs one with the median (min to max)."""
+    """A row for each run, and one with the median (min to max)."""
     recipe = json.loads(runs[0].metadata["recipe"])
     trained_on = runs[0].metadata["trained_on"]
     title = f"training, {recipe['dataset']}, epochs: {recipe['epochs']}, {trained_on}"
-    names = [f"seed {json.loads(run.metadata['recipe'])['seed']}" for run in runs]
     columns = (
         ([run.training for run in runs], ".1f"),
         ([run.whole for run in runs], ".1f"),
@@ -76,14 +70,12 @@ def training_table(runs: list[Run]) -> str:
         ([float(run.metadata["test_accuracy"]) for run in runs], ".2%"),
     )
     rows = [
-        [name, *(format(values[place], form) for values, form in columns)]
-        for place, name in enumerate(names)
+        [f"seed {seed}", *(format(values[seed], form) for values, form in columns)]
+        for seed in range(len(runs))
     ]
-    if len(runs) > 1:
-        rows.append(["median", *(middle(values, form) for values, form in columns)])
-    return table(
-        [title, "training loop s", "whole run s", "held-out accuracy", "test accuracy"], rows
-    )
+    rows.append(["median", *(middle(values, form) for values, form in columns)])
+    heads = [title, "training loop s", "whole run s", "held-out accuracy", "test accuracy"]
+    return table(heads, rows)
 
 
 def run(program: str, *words: object) -> None:
@@ -93,48 +85,31 @@ def run(program: str, *words: object) -> None:
         sys.exit(code)
 
 
-def parse_options() -> argparse.Namespace:
-    """The flags; a bad value exits with 2."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def main() -> None:
+    """Print the tables, each as soon as it is measured."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=5, help="how many models are trained (5)")
     parser.add_argument("--data-dir", type=Path, default=ROOT / "data" / "mnist")
-    parser.add_argument("--model", type=Path, help="the model to serve")
-    for part in ("training", "serving", "accuracy"):
-        parser.add_argument(f"--skip-{part}", action="store_true")
+    parser.add_argument("--model", type=Path, help="measure this model instead of training some")
     options = parser.parse_args()
     if options.seeds < 1:
         parser.error("--seeds must be at least 1")
-    if options.skip_training and not options.model:
-        options.model = ROOT / "artifacts" / "model.onnx"
     if options.model and not options.model.exists():
         parser.error(f"there is no model at {options.model}: train one first")
-    return options
-
-
-def main() -> None:
-    """Print the tables that were not skipped, each as soon as it is measured."""
-    options = parse_options()
     load = f"{os.getloadavg()[0]:.1f}"
     print(f"{os.cpu_count()} CPUs, load {load} before, Python {platform.python_version()}\n")
+    dataset, data_dir = choose_dataset(options.data_dir), options.data_dir
     with tempfile.TemporaryDirectory() as scratch:
         folders = [Path(scratch) / str(seed) for seed in range(options.seeds)]
         model = options.model or folders[0] / "model.onnx"
-        dataset = choose_dataset(options.data_dir)
-        if not options.skip_training:
-            runs = [
-                train(dataset, options.data_dir, folder, seed)
-                for seed, folder in enumerate(folders)
-            ]
+        if not options.model:
+            runs = [train(dataset, data_dir, folder, seed) for seed, folder in enumerate(folders)]
             print(training_table(runs) + "\n", flush=True)
-        if not options.skip_serving:
-            print_tables(model)
-            print_health_checks()
-        if not options.skip_accuracy:
-            if dataset == "mnist":
-                run("training/evaluate.py", model, "--data-dir", options.data_dir)
-            run("bench/bench_reading.py", model, "--half", "report")
+        run("bench/bench_serving.py", model)
+        run("bench/bench_health.py")
+        if dataset == "mnist":
+            run("training/evaluate.py", model, "--data-dir", data_dir)
+        run("bench/bench_reading.py", model, "--half", "report")
 
 
 if __name__ == "__main__":

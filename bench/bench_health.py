@@ -6,7 +6,6 @@ One worker, and four clients that send the same heavy request. Kubernetes ends a
 probe does not answer within a second three times in a row.
 """
 
-import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,13 +13,12 @@ from contextlib import closing
 from pathlib import Path
 
 import numpy as np
+from bench_serving import photo
+from runner import table
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "inference"))
-
-from bench_uploads import photo
+# isort: split
 from gunicorn_server import Server, running_tiny
 from inference_requests import binary_inference, json_inference
-from tables import table
 
 INFER = "/v2/models/mnist/infer"
 JSON = {"Content-Type": "application/json"}

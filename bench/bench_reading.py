@@ -9,7 +9,6 @@ the handwriting and MNIST come from; a set whose source is missing is left out w
 """
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -17,23 +16,12 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [
-    str(ROOT / folder) for folder in ("inference", "training", "tests", "tests/inference")
-]
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime would send telemetry.
+from runner import table
 
+# isort: split
 from app import create_app
-from gallery.sets import (
-    DIGIT_SETS,
-    EMPTY_SETS,
-    HALVES,
-    NAMES,
-    pictures,
-    touching_pairs,
-)
+from gallery.sets import DIGIT_SETS, EMPTY_SETS, HALVES, NAMES, pictures, touching_pairs
 from gallery.sources import MissingSource
-from tables import table
 from tiny_model import multipart
 
 SURE = 0.9
@@ -68,13 +56,13 @@ def read(client, uploads: Iterable[tuple[bytes, int | None]]) -> Iterator[Readin
             yield Reading(upload, label, prediction, confidence, milliseconds)
 
 
-def row(name: str, readings: list[Reading]) -> list[str]:
-    """A row of the table; on pictures without a digit, every answer that is sure is wrong."""
+def print_row(name: str, readings: list[Reading]) -> None:
+    """The row of a set; on pictures without a digit, every answer that is sure is wrong."""
     labelled = readings[0].label is not None
     right = sum(each.prediction == each.label for each in readings)
     sure = [each for each in readings if each.confidence > SURE]
     wrong = sum(each.prediction != each.label for each in sure)
-    return [
+    cells = (
         name,
         str(len(readings)),
         f"{right / len(readings):.1%}" if labelled else "-",
@@ -82,12 +70,8 @@ def row(name: str, readings: list[Reading]) -> list[str]:
         f"{len(sure) / len(readings):.1%}",
         f"{wrong} ({wrong / max(1, len(sure)):.1%})" if labelled else "-",
         f"{sum(each.milliseconds for each in readings) / len(readings):.1f}",
-    ]
-
-
-def print_row(name: str, readings: list[Reading]) -> None:
-    """The row as soon as its set has been read."""
-    print("| " + " | ".join(row(name, readings)) + " |", flush=True)
+    )
+    print("| " + " | ".join(cells) + " |", flush=True)
 
 
 def print_pairs(client, half: str) -> None:

@@ -18,16 +18,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image, ImageFilter
+from runner import ROOT, middle, table
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / folder) for folder in ("tests", "tests/inference")]
-
-from bench_uploads import UPLOADS
+# isort: split
 from gunicorn_server import Server, running
-from tables import middle, table
-from tiny_model import multipart
+from tiny_model import encoded, multipart
 
-BENCH = ROOT / "bench"
+BENCH, SAMPLES = ROOT / "bench", ROOT / "samples" / "digits"
+DRAWING = Image.open(SAMPLES / "7.png").convert("L")
 BARE = "bare Flask route"
 # gunicorn's arguments.
 SERVERS = {BARE: ("--pythonpath", BENCH, "bare_app:app"), "POST /predict": ()}
@@ -36,6 +35,26 @@ CLIENTS = 8
 WARM_UP_SECONDS, ROUND_SECONDS, ROUNDS = 1.0, 3.0, 5
 MAX_REQUESTS = 30_000  # In one round.
 MEGABYTE = 1_000_000
+
+
+def photo() -> bytes:
+    """Return a photo of 12 megapixels: a digit on shaded paper with noise."""
+    width, height = 4000, 3000
+    digit = DRAWING.resize((1000, 1000)).filter(ImageFilter.GaussianBlur(3))
+    paper = np.full((height, width), 225, np.int16)
+    paper[1000:2000, 1500:2500] -= (255 - np.asarray(digit, np.int16)) * 7 // 10
+    noise = np.random.default_rng(0).integers(-8, 9, (height, width), dtype=np.int16)
+    scene = np.clip(paper * np.linspace(1, 0.6, width) + noise, 0, 255).astype(np.uint8)
+    return encoded(Image.fromarray(scene).convert("RGB"), "JPEG", quality=85)
+
+
+UPLOADS = {
+    "28x28 JPEG": encoded(
+        Image.open(SAMPLES / "7-mnist-form.png").convert("L"), "JPEG", quality=95
+    ),
+    "240x240 PNG drawing": encoded(DRAWING.convert("RGB")),
+    "12-megapixel photo": photo(),
+}
 
 
 class Round(NamedTuple):

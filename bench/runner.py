@@ -1,10 +1,18 @@
-"""Markdown tables for bench.py, and how it writes several measurements of one thing.
+"""What the benchmarks share: the paths of the project's modules, and Markdown tables.
 
 print(table(["seed", "s"], [["0", "43.1"], ["all", middle([43.1, 42.9], ".1f")]]))
 """
 
+import os
 import statistics
+import sys
 from collections.abc import Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = ("inference", "training", "tests", "tests/inference")
+sys.path[:0] = [str(ROOT / folder) for folder in FOLDERS]
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # onnxruntime would send telemetry.
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
