@@ -83,6 +83,8 @@ def crop(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     images = images.copy()
     for image in images:
         inked = image > image.max() / 2
+        if not inked.any():
+            continue  # an empty picture
         rows, columns = (np.flatnonzero(inked.any(axis=axis)) for axis in (1, 0))
         top, bottom, left, right = rng.choice([0, 0, 1, 2], 4)
         image[: rows[0] + top] = 0
