@@ -4,8 +4,7 @@ import gzip
 import os
 import ssl
 import subprocess
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import ExitStack
 
 import archives
 import dataset
@@ -13,63 +12,28 @@ import numpy as np
 import pytest
 import torch
 from drawing.synthetic import draw_digits
-from idx_files import idx
+from idx_files import expect_archives, idx, mirror, save
 from process import Failure
 from torchvision.datasets import MNIST
 
 NAMES = [name for name, _ in MNIST.resources]
 RANDOM = np.random.default_rng(0)
 ARRAYS = [RANDOM.integers(0, 10, shape) for shape in ((30, 28, 28), 30, (20, 28, 28), 20)]
-CONTENT = dict(zip(NAMES, map(idx, ARRAYS), strict=True))
-
-
-class Mirror(BaseHTTPRequestHandler):
-    """Answers with CONTENT, or as `server.misbehave(self, body)` does."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self):
-        self.server.paths.append(self.path)
-        self.server.misbehave(self, CONTENT[self.path.rsplit("/", 1)[-1]])
-        self.close_connection = True
-
-    def answer(self, body, status=200, length=None):
-        self.send_response(status)
-        self.send_header("Content-Length", str(length or len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def start_mirror():
-    """start_mirror(misbehave) gives a running server with `url` and the `paths` asked for."""
-    servers = []
-
-    def start(misbehave=Mirror.answer):
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Mirror)
-        server.misbehave, server.paths = misbehave, []
-        server.url = f"http://127.0.0.1:{server.server_address[1]}/"
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        servers.append(server)
-        return server
-
-    yield start
-    for server in servers:
-        server.shutdown()
-        server.server_close()
 
 
 @pytest.fixture(autouse=True)
-def small_archives(monkeypatch):
-    """CONTENT's checksums in place of the official ones, no public mirror, no long waits."""
-    checksums = [(name, archives.md5_of(body)) for name, body in CONTENT.items()]
-    monkeypatch.setattr(MNIST, "resources", checksums)
-    monkeypatch.setattr(MNIST, "mirrors", [])
+def content(monkeypatch):
+    """ARRAYS in place of the official archives, no public mirror, no long waits."""
     monkeypatch.setattr(archives, "BACKOFF_SECONDS", 0.01)
     monkeypatch.delenv("MNIST_MIRROR", raising=False)
+    return expect_archives(MNIST, ARRAYS, monkeypatch)
+
+
+@pytest.fixture
+def start_mirror(content):
+    """start_mirror(misbehave) gives a running server with `url` and the `paths` asked for."""
+    with ExitStack() as stack:
+        yield lambda *misbehave: stack.enter_context(mirror(content, *misbehave))
 
 
 # What a mirror does, what the message says, and whether asking again may help.
@@ -96,10 +60,9 @@ def test_when_no_mirror_is_good_the_message_names_each_and_its_problem(
     monkeypatch.setenv("MNIST_MIRROR", f"{first.url},{second.url}")
     with pytest.raises(Failure) as raised:
         dataset.mnist(tmp_path)
-    message = str(raised.value)
+    (line,) = str(raised.value).splitlines()
     for expected in (f"{first.url}: {NAMES[0]}: ", f"{second.url}: ", words, str(tmp_path)):
-        assert expected in message
-    assert "\n" not in message
+        assert expected in line
     assert raised.value.exit_code == (os.EX_UNAVAILABLE if temporary else os.EX_DATAERR)
     assert len(first.paths) == len(second.paths) == (3 if temporary else 1)
     assert [path.name for path in (tmp_path / "MNIST" / "raw").iterdir()] == [".lock"]
@@ -120,66 +83,63 @@ def test_after_an_own_mirror_that_misbehaves_the_public_one_is_used(
 
 def test_a_temporary_failure_of_the_only_mirror_is_survived(start_mirror, tmp_path, monkeypatch):
     statuses = iter([503, 429])
-    mirror = start_mirror(lambda mirror, body: mirror.answer(body, next(statuses, 200)))
-    monkeypatch.setenv("MNIST_MIRROR", mirror.url)
+    server = start_mirror(lambda mirror, body: mirror.answer(body, next(statuses, 200)))
+    monkeypatch.setenv("MNIST_MIRROR", server.url)
     dataset.mnist(tmp_path)
-    assert len(mirror.paths) == 4 + 2
+    assert len(server.paths) == 4 + 2
 
 
-def save_raw(folder, content):
-    """torchvision's layout of extracted files in `folder`."""
+def extract(folder, content):
+    """Extract archives into torchvision's layout in `folder`; returns the folder with the files."""
     raw = folder / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    for name, body in content.items():
-        (raw / name.removesuffix(".gz")).write_bytes(gzip.decompress(body))
-    return raw
+    return save(raw, {name[:-3]: gzip.decompress(body) for name, body in content.items()})
 
 
-def test_a_folder_in_the_layout_of_torchvision_is_used_as_it_is(tmp_path):
-    raw = save_raw(tmp_path, CONTENT)
+def test_a_folder_in_the_layout_of_torchvision_is_used_as_it_is(content, tmp_path):
+    raw = extract(tmp_path, content)
     raw.chmod(0o555)
     before = sorted(raw.iterdir())
     assert len(dataset.mnist(tmp_path)[0]) == 30
     assert sorted(raw.iterdir()) == before
 
 
-def test_archives_that_are_already_in_the_folder_need_no_network(tmp_path):
-    for name, body in CONTENT.items():
-        (tmp_path / name).write_bytes(body)
-    assert len(dataset.mnist(tmp_path)[2]) == 20
+def test_archives_that_are_already_in_the_folder_need_no_network(content, tmp_path):
+    assert len(dataset.mnist(save(tmp_path, content))[2]) == 20
 
 
-@pytest.mark.parametrize("damage", ["archive", "extracted"])
-def test_a_damaged_file_never_counts_as_complete(damage, start_mirror, tmp_path, monkeypatch):
-    raw = save_raw(tmp_path, CONTENT)
-    name = NAMES[2]
-    for other in NAMES:
-        (raw / other).write_bytes(CONTENT[other])
-    extracted = raw / name.removesuffix(".gz")
-    extracted.write_bytes(extracted.read_bytes()[:-1])  # by an interrupted download
-    if damage == "archive":
-        (raw / name).write_bytes(CONTENT[name][:-1])
-    mirror = start_mirror()
-    monkeypatch.setenv("MNIST_MIRROR", mirror.url)
+@pytest.mark.parametrize("damaged", [NAMES[2], NAMES[2][:-3]], ids=["archive", "extracted"])
+def test_a_damaged_file_never_counts_as_complete(
+    damaged, content, start_mirror, tmp_path, monkeypatch
+):
+    raw = save(extract(tmp_path, content), content)
+    for name in (NAMES[2][:-3], damaged):
+        (raw / name).write_bytes((raw / name).read_bytes()[:-1])  # by an interrupted download
+    server = start_mirror()
+    monkeypatch.setenv("MNIST_MIRROR", server.url)
     assert len(dataset.mnist(tmp_path)[2]) == 20
-    assert mirror.paths == (["/" + name] if damage == "archive" else [])
+    assert server.paths == ([f"/{damaged}"] if damaged in content else [])
 
 
 @pytest.mark.parametrize(
-    ("mirror", "code", "words"),
+    ("images", "labels", "problem"),
     [
-        ("my-server/mnist", 2, "'my-server/mnist' must start with http"),
-        ("http://127.0.0.1:1", os.EX_UNAVAILABLE, "Connection refused"),
+        (np.zeros((5_100, 28, 28)), np.zeros(5_100), "100 training images and 5000 held-out ones"),
+        (np.zeros((3_000, 28, 28)), np.zeros(3_000), "0 training images and 3000 held-out ones"),
+        (np.zeros((6_000, 32, 32)), np.zeros(6_000), "images (6000, 32, 32) and"),
+        (np.zeros((6_000, 28, 28)), np.full(6_000, 10), "labels from 0 to 9"),
+        (np.zeros((6_000, 28, 28)), np.zeros(5_999), "labels (5999,)"),
     ],
+    ids=["less than a batch", "less than is held out", "other size", "eleven classes", "no label"],
 )
-def test_a_failed_download_ends_the_training_with_its_exit_code_and_one_line(
-    mirror, code, words, tmp_path, monkeypatch, capsys, main
+def test_data_that_do_not_fit_end_the_training_with_65_and_one_line(
+    images, labels, problem, main, tmp_path, capsys
 ):
-    monkeypatch.setenv("MNIST_MIRROR", mirror)
-    flags = ("--data-dir", str(tmp_path / "data"), "--output-dir", str(tmp_path / "out"))
-    assert main(*flags) == code
+    extract(tmp_path, dict(zip(NAMES, map(idx, (images, labels) * 2), strict=True)))
+    flags = ("--data-dir", str(tmp_path), "--output-dir", str(tmp_path / "out"))
+    assert main(*flags) == os.EX_DATAERR
     (line,) = capsys.readouterr().err.splitlines()
-    assert words in line
+    assert problem in line
 
 
 def test_an_invalid_certificate_is_wrong_data_and_is_not_retried(
@@ -189,18 +149,18 @@ def test_an_invalid_certificate_is_wrong_data_and_is_not_retried(
     command = "openssl req -x509 -nodes -newkey ec -pkeyopt ec_paramgen_curve:prime256v1"
     files = ["-subj", "/CN=localhost", "-keyout", key, "-out", certificate]
     subprocess.run([*command.split(), *files], check=True, capture_output=True)
-    mirror = start_mirror()
+    server = start_mirror()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)
     attempts = []
     context.sni_callback = lambda *_: attempts.append(1)
-    mirror.handle_error = lambda *_: None  # the client hangs up
-    mirror.socket = context.wrap_socket(mirror.socket, server_side=True)
-    monkeypatch.setenv("MNIST_MIRROR", mirror.url.replace("http://127.0.0.1", "https://localhost"))
+    server.handle_error = lambda *_: None  # the client hangs up
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    monkeypatch.setenv("MNIST_MIRROR", server.url.replace("http://127.0.0.1", "https://localhost"))
     with pytest.raises(Failure, match="certificate verify failed") as raised:
         dataset.mnist(tmp_path)
     assert raised.value.exit_code == os.EX_DATAERR
-    assert (len(attempts), mirror.paths) == (1, [])
+    assert (len(attempts), server.paths) == (1, [])
 
 
 def test_the_last_5000_training_images_are_held_out(monkeypatch):

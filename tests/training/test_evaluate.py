@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from idx_files import save_archives
+from idx_files import expect_archives, save
 from PIL import Image
 from tiny_model import model_bytes
+from torchvision.datasets import MNIST
 
 
 @pytest.fixture(autouse=True)
@@ -34,8 +35,8 @@ def line_images(digits):
     return images
 
 
-def run(command, *arguments, **environment):
-    return CliRunner().invoke(command, [str(word) for word in arguments], env=environment)
+def run(*arguments):
+    return CliRunner().invoke(evaluate.main, list(map(str, arguments)))
 
 
 def save_images(folder, labels, shown):
@@ -46,18 +47,9 @@ def save_images(folder, labels, shown):
     return folder
 
 
-@pytest.fixture
-def data_dir(tmp_path, monkeypatch):
-    """Archives in MNIST's format; two of their 20 test images have a wrong label."""
-    labels = np.arange(20) % 10
-    test_labels = np.where(np.arange(20) < 2, 9 - labels, labels)
-    arrays = (line_images(labels), labels, line_images(labels), test_labels)
-    return save_archives(tmp_path, arrays, monkeypatch)
-
-
 def test_a_folder_is_evaluated_by_digit(models, tmp_path):
     folder = save_images(tmp_path / "digits", [3, 3, 3, 3, 8], [3, 3, 3, 5, 8])
-    result = run(evaluate.main, models[0], folder)
+    result = run(models[0], folder)
     assert result.exit_code == 0, result.output
     assert f"{models[0]}: accuracy 80.00% of 5 images" in result.output
     assert re.search(r"^ +3 +75\.00% +0 +0 +0 +3 +0 +1 ", result.output, re.MULTILINE)
@@ -66,15 +58,19 @@ def test_a_folder_is_evaluated_by_digit(models, tmp_path):
     assert "checkers, stripes and rings" in result.output
 
 
-def test_without_a_folder_the_test_images_of_mnist_are_evaluated(models, data_dir):
-    result = run(evaluate.main, models[0], "--data-dir", data_dir)
+def test_without_a_folder_the_test_images_of_mnist_are_evaluated(models, tmp_path, monkeypatch):
+    labels = np.arange(20) % 10
+    two_wrong = np.where(np.arange(20) < 2, 9 - labels, labels)
+    arrays = (line_images(labels), labels, line_images(labels), two_wrong)
+    save(tmp_path, expect_archives(MNIST, arrays, monkeypatch))
+    result = run(models[0], "--data-dir", tmp_path)
     assert result.exit_code == 0, result.output
     assert "accuracy 90.00% of 20 images" in result.output
 
 
 def test_two_models_are_compared_image_by_image(models, tmp_path):
     folder = save_images(tmp_path / "digits", [3, 4, 9, 1], [3, 4, 0, 2])
-    result = run(evaluate.main, models[0], folder, "--compare", models[1])
+    result = run(models[0], folder, "--compare", models[1])
     assert result.exit_code == 0, result.output
     assert f"{models[1]}: accuracy 25.00% of 4 images" in result.output
     assert re.search(r"only the first model is right: +2\n", result.output)
@@ -84,7 +80,7 @@ def test_two_models_are_compared_image_by_image(models, tmp_path):
 
 def test_plots_are_written_where_they_are_wanted(models, tmp_path):
     folder = save_images(tmp_path / "digits", [3, 3], [3, 4])
-    assert run(evaluate.main, models[0], folder, "--plots", tmp_path / "plots").exit_code == 0
+    assert run(models[0], folder, "--plots", tmp_path / "plots").exit_code == 0
     names = {path.name for path in (tmp_path / "plots").iterdir()}
     assert names == {"confusion.png", "mistakes.png"}
 
@@ -101,7 +97,7 @@ def test_plots_are_written_where_they_are_wanted(models, tmp_path):
 def test_a_folder_that_cannot_be_evaluated_is_a_wrong_setting(damage, words, models, tmp_path):
     folder = save_images(tmp_path / "digits", [3], [3])
     damage(folder)
-    result = run(evaluate.main, models[0], folder)
+    result = run(models[0], folder)
     assert result.exit_code == 2
     assert words in result.output
 

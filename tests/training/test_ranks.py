@@ -13,40 +13,33 @@ import pytest
 import ranks
 import torch
 import train
-from mirror_writing import save_tar
+from idx_files import save_tar
 from ports import free_port
-from programs import ROOT
 from publish import published_metadata
 from small_training import small_data
 from tiny_model import model_bytes
 from torchvision.datasets import MNIST
-from training_runs import start_training, training_environment
+from training_runs import SMALL_TRAINING, read_until, start_training, training_environment
 
-SMALL_TRAINING = ROOT / "tests" / "training" / "small_training.py"
 # Two epochs of ten steps, without the slow export at the end.
 FLAGS = ("--dataset", "synthetic", "--epochs", "2", "--min-accuracy", "1")
 
 
 @pytest.fixture
-def port():
-    return free_port()
-
-
-@pytest.fixture
-def start_ranks(tmp_path, port):
+def start_ranks(tmp_path):
     """start_ranks(flags, ...) starts a rank for each list of flags, as Kubernetes would.
 
     None instead of flags stands for a rank that is not started.
     """
     processes = []
 
-    def start(*all_flags, script=SMALL_TRAINING):
-        common = {"WORLD_SIZE": str(len(all_flags))}
-        common |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    def start(*all_flags, port=None):
+        common = {"WORLD_SIZE": str(len(all_flags)), "MASTER_ADDR": "127.0.0.1"}
+        common |= {"MASTER_PORT": str(port or free_port()), "script": SMALL_TRAINING}
         for rank, flags in enumerate(all_flags):
             if flags is not None:
                 folder, own = tmp_path / str(rank), {"RANK": str(rank)}
-                processes.append(start_training(folder, *flags, script=script, **common, **own))
+                processes.append(start_training(folder, *flags, **common, **own))
         return processes
 
     yield start
@@ -56,13 +49,13 @@ def start_ranks(tmp_path, port):
 
 
 @pytest.fixture
-def rank_alone(main, monkeypatch, tmp_path, port):
+def rank_alone(main, monkeypatch, tmp_path):
     """rank_alone(rank, *flags): one of two ranks in this process, which never meets the other."""
     monkeypatch.setattr(ranks, "TIMEOUT", timedelta(seconds=1))  # would end it with 75
     monkeypatch.setattr(MNIST, "mirrors", [])
     monkeypatch.setattr(archives, "BACKOFF_SECONDS", 0)
-    for name, value in {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}.items():
-        monkeypatch.setenv(name, str(value))
+    for name, value in (("WORLD_SIZE", "2"), ("MASTER_ADDR", "127.0.0.1"), ("MASTER_PORT", "1")):
+        monkeypatch.setenv(name, value)
 
     def run(rank, *flags):
         monkeypatch.setenv("RANK", rank)
@@ -75,11 +68,6 @@ def ends(processes):
     """The exit codes and the outputs of processes that are expected to end."""
     outputs = [process.communicate(timeout=300)[0] for process in processes]
     return [process.returncode for process in processes], outputs
-
-
-def read_until(process, start):
-    while not (line := process.stdout.readline()).startswith(start):
-        assert process.poll() is None, line
 
 
 def test_torchrun_trains_with_two_ranks_and_publishes_once(tmp_path):
@@ -161,9 +149,10 @@ def test_a_rank_whose_peer_is_killed_ends_with_a_code_that_is_retried(start_rank
     assert "rank 0 has lost another rank" in outputs[0]
 
 
-def test_a_rank_that_waits_for_the_others_can_be_ended(start_ranks, port):
+def test_a_rank_that_waits_for_the_others_can_be_ended(start_ranks):
+    port = free_port()
     with socket.create_server(("127.0.0.1", port)) as server:  # accepts, and never answers
-        (process,) = start_ranks(None, FLAGS)
+        (process,) = start_ranks(None, FLAGS, port=port)
         server.settimeout(300)
         connection, _ = server.accept()
         with connection:

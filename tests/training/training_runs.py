@@ -15,6 +15,7 @@ from dataset import DATASETS
 from programs import ROOT
 
 TRAIN = ROOT / "training" / "train.py"
+SMALL_TRAINING = ROOT / "tests" / "training" / "small_training.py"
 # Of the options of train.py; mirrors have none.
 OPTIONS = {option.envvar for option in train.main.params if option.envvar}
 TRAINING_VARIABLES = OPTIONS | {mirror_variable(name) for name in DATASETS}
@@ -56,6 +57,13 @@ def trained(folder: Path, *flags: str) -> Path:
             output = process.communicate()[0]
             assert process.returncode == 0, output
     return model
+
+
+def read_until(process, start):
+    """Read a training's output up to a line that begins with `start`; returns that line."""
+    while not (line := process.stdout.readline()).startswith(start):
+        assert process.poll() is None, line
+    return line
 
 
 def weights(folder):
