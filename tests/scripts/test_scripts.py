@@ -49,46 +49,39 @@ def run(tmp_path):
     return run
 
 
-def trained_on(dataset):
-    return model_bytes("aaaaaaaaaaaa", dataset=dataset)
-
-
-@pytest.mark.parametrize(
-    ("codes", "model", "environment", "code", "steps"),
-    [
-        ("0 0", trained_on("mnist"), {}, 0, [SERVE]),
-        ("0 0", None, {}, 0, ["train", SERVE]),
-        ("0 0", b"damaged", {}, 0, ["train", SERVE]),
-        ("69 0", None, {}, 0, ["train", SYNTHETIC, SERVE]),
-        ("2 0", None, {}, 2, ["train"]),
-        ("70 0", None, {}, 70, ["train"]),
-        ("69 0", None, MIRROR, 69, ["train"]),
-        ("0 0", trained_on("synthetic"), {}, 0, ["train", SERVE]),
-        ("69 0", trained_on("synthetic"), {}, 0, ["train", SERVE]),
-        ("0 0", trained_on("synthetic"), {"DATASET": "synthetic"}, 0, [SERVE]),
-        ("0 0", trained_on("garments"), {}, 0, [SERVE]),
-        ("2 0", trained_on("mnist"), {"DATASET": "garments"}, 2, ["train"]),
-        ("69 0", None, {"DATASET": "garments"}, 69, ["train"]),
-        ("0 0", None, {"OUTPUT_DIR": "other"}, 0, ["train", "serve other/model.onnx"]),
-    ],
-    ids=[
-        "a model of real data is served without training",
-        "without a model one is trained",
-        "a model that cannot be read is trained again",
-        "without the public mirrors there are synthetic digits",
-        "a wrong setting stops",
-        "an accuracy below the minimum stops",
-        "a chosen mirror that does not answer stops",
-        "a model of synthetic digits is replaced when real data is available",
-        "a model of synthetic digits is served until then",
-        "a model of synthetic digits is kept if it was asked for",
-        "a model of other data is served without training",
-        "a model of other data than asked for is not served",
-        "synthetic digits do not stand in for other data",
-        "the output folder is the one that is served",
-    ],
+MNIST, DRAWN, OTHER = (
+    model_bytes("aaaaaaaaaaaa", dataset=dataset) for dataset in ("mnist", "synthetic", "garments")
 )
-def test_make_run_trains_and_serves_what_is_needed(run, codes, model, environment, code, steps):
+FOR_GARMENTS, FOR_DRAWN = {"DATASET": "garments"}, {"DATASET": "synthetic"}
+TRAINED = ["train", SERVE]
+# The exit codes of two trainings, the model that is there and the settings; then what is done.
+CASES = {
+    "a model of real data is served without training": ("0 0", MNIST, {}, 0, [SERVE]),
+    "without a model one is trained": ("0 0", None, {}, 0, TRAINED),
+    "a model that cannot be read is trained again": ("0 0", b"damaged", {}, 0, TRAINED),
+    "without the public mirrors there are synthetic digits": (
+        *("69 0", None, {}, 0),
+        ["train", SYNTHETIC, SERVE],
+    ),
+    "a wrong setting stops": ("2 0", None, {}, 2, ["train"]),
+    "an accuracy below the minimum stops": ("70 0", None, {}, 70, ["train"]),
+    "a chosen mirror that does not answer stops": ("69 0", None, MIRROR, 69, ["train"]),
+    "real data replace synthetic digits": ("0 0", DRAWN, {}, 0, TRAINED),
+    "a model of synthetic digits is served until then": ("69 0", DRAWN, {}, 0, TRAINED),
+    "a model of synthetic digits that was asked for": ("0 0", DRAWN, FOR_DRAWN, 0, [SERVE]),
+    "a model of other data is served without training": ("0 0", OTHER, {}, 0, [SERVE]),
+    "a model of other data than asked for": ("2 0", MNIST, FOR_GARMENTS, 2, ["train"]),
+    "synthetic digits do not stand in for other data": ("69 0", None, FOR_GARMENTS, 69, ["train"]),
+    "the output folder is the one that is served": (
+        *("0 0", None, {"OUTPUT_DIR": "other"}, 0),
+        ["train", "serve other/model.onnx"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_make_run_trains_and_serves_what_is_needed(run, case):
+    codes, model, environment, code, steps = CASES[case]
     assert run(codes, model, **environment) == (code, steps)
 
 
@@ -131,38 +124,30 @@ def test_both_builds_come_from_one_index_and_a_cpu_build_gives_way_to_the_cuda_b
     assert index in both
 
 
-def lb_apply(tmp_path, subnet):
-    """Run scripts/lb-apply.sh with a docker that reports the subnet and a kubectl that prints."""
-    executable(tmp_path / "docker", f"printf 'fc00::/64\\n{subnet}\\n'")
-    executable(tmp_path / "kubectl", "cat")
-    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    return run_program("scripts/lb-apply.sh", "manifests/cilium-ip-pool.yaml", env=environment)
-
-
 @pytest.mark.parametrize(
     ("subnet", "cidr"),
     [
         ("172.19.0.0/16", "172.19.255.200/29"),
         ("192.168.224.0/20", "192.168.239.200/29"),
         ("10.89.4.0/24", "10.89.4.200/29"),
+        ("10.0.0.0/28", None),  # no room beside the nodes
     ],
 )
 def test_the_pool_moves_to_the_top_of_dockers_own_subnet(tmp_path, subnet, cidr):
-    assert f"- cidr: {cidr}\n" in lb_apply(tmp_path, subnet).stdout
-
-
-def test_a_subnet_with_no_room_beside_the_nodes_is_refused(tmp_path):
-    result = lb_apply(tmp_path, "10.0.0.0/28")
-    assert result.returncode == 1
-    assert "10.0.0.0/28, which has no room" in result.stderr
+    executable(tmp_path / "docker", f"printf 'fc00::/64\\n{subnet}\\n'")
+    executable(tmp_path / "kubectl", "cat")
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    result = run_program("scripts/lb-apply.sh", "manifests/cilium-ip-pool.yaml", env=environment)
+    if cidr:
+        assert f"- cidr: {cidr}\n" in result.stdout
+    else:
+        assert result.returncode == 1
+        assert f"{subnet}, which has no room" in result.stderr
 
 
 def test_the_shell_scripts_pass_shellcheck():
-    scripts = [
-        *ROOT.glob("scripts/*.sh"),
-        *ROOT.glob("training/*.sh"),
-        *ROOT.glob("tests/e2e/*.sh"),
-    ]
+    folders = ("scripts", "training", "tests/e2e")
+    scripts = [path for folder in folders for path in ROOT.glob(f"{folder}/*.sh")]
     shellcheck = Path(sys.executable).with_name("shellcheck")
     assert run_program(shellcheck, "-x", *scripts).stdout == ""
     assert len(scripts) >= 5

@@ -9,7 +9,6 @@ happened, and exits with 1 if something else was found.
 """
 
 import argparse
-import os
 import random
 import shutil
 import signal
@@ -21,28 +20,19 @@ import time
 from collections import Counter
 from pathlib import Path
 
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-import numpy as np
-import onnxruntime
+FOLDERS = ("training", "tests", "tests/training", "tests/inference")
+sys.path[:0] = [str(Path(__file__).resolve().parents[2] / folder) for folder in FOLDERS]
+import numpy as np  # noqa: E402
+from evaluate import onnxruntime  # noqa: E402
+from training_runs import SMALL_TRAINING, read_until, start_training  # noqa: E402
 
-SCRIPT = Path(__file__).parents[1] / "training" / "small_training.py"
 FLAGS = ("--dataset", "synthetic", "--epochs", "4", "--min-accuracy", "0")
 SEEDS = (0, 1)
 
 
 def start(folder: Path, seed: int) -> subprocess.Popen:
     """Start a training that publishes in `folder`."""
-    command = [sys.executable, SCRIPT, *FLAGS, "--output-dir", folder, "--seed", str(seed)]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=folder
-    )
-
-
-def wait_for(process: subprocess.Popen, words: str) -> None:
-    """Read the output of a training up to a line that starts with `words`."""
-    for line in process.stdout:
-        if line.startswith(words):
-            return
+    return start_training(folder, *FLAGS, "--seed", str(seed), script=SMALL_TRAINING)
 
 
 def version_of(content: bytes) -> str:
@@ -54,7 +44,7 @@ def version_of(content: bytes) -> str:
     return session.get_modelmeta().custom_metadata_map["model_version"]
 
 
-def read_until(stopped: threading.Event, model: Path, seen: Counter) -> None:
+def watch(stopped: threading.Event, model: Path, seen: Counter) -> None:
     """Read the model again and again, and count the versions and the errors."""
     while not stopped.is_set():
         try:
@@ -71,7 +61,7 @@ def train_uninterrupted(folder: Path, seed: int) -> tuple[str, bytes, tuple[floa
     """
     started = time.monotonic()
     process = start(folder, seed)
-    wait_for(process, "training on")
+    read_until(process, "training on")
     began = time.monotonic()
     output = process.communicate()[0]
     if process.returncode:
@@ -86,7 +76,7 @@ def train_and_kill(folder: Path, seed: int, durations: tuple[float, float]) -> s
     process = start(folder, seed)
     during_start = random.random() < 0.1
     if not during_start:
-        wait_for(process, "training on")
+        read_until(process, "training on")
     time.sleep(random.uniform(0, durations[0] if during_start else durations[1]))
     number = random.choice((signal.SIGKILL, signal.SIGTERM))
     process.send_signal(number)  # does nothing if the process has ended
@@ -111,7 +101,7 @@ def soak(kills: int, folder: Path) -> tuple[Counter, Counter, list[str]]:
     shutil.copytree(folder / str(SEEDS[0]), shared)
     happened, seen, wrong = Counter(), Counter(), []
     stopped = threading.Event()
-    reader = threading.Thread(target=read_until, args=(stopped, shared / "model.onnx", seen))
+    reader = threading.Thread(target=watch, args=(stopped, shared / "model.onnx", seen))
     reader.start()
     turn = 1
     while happened.total() - happened["finished"] < kills:
@@ -137,9 +127,8 @@ def soak(kills: int, folder: Path) -> tuple[Counter, Counter, list[str]]:
     leftovers -= {"mnist_cnn.pt", "model.onnx", "model.previous.onnx"}
     leftovers -= {"metrics.jsonl", "curves.png", "confusion.png", "mistakes.png"}
     wrong += [f"left behind: {name}" for name in sorted(leftovers)]
-    wrong += [
-        f"the reader saw {text}" for text in seen if text not in {r[0] for r in runs.values()}
-    ]
+    versions = {version for version, _, _ in runs.values()}
+    wrong += [f"the reader saw {text}" for text in seen if text not in versions]
     return happened, seen, wrong
 
 

@@ -49,13 +49,15 @@ def save_images(folder, labels, shown):
 
 def test_a_folder_is_evaluated_by_digit(models, tmp_path):
     folder = save_images(tmp_path / "digits", [3, 3, 3, 3, 8], [3, 3, 3, 5, 8])
-    result = run(models[0], folder)
+    result = run(models[0], folder, "--plots", tmp_path / "plots")
     assert result.exit_code == 0, result.output
     assert f"{models[0]}: accuracy 80.00% of 5 images" in result.output
     assert re.search(r"^ +3 +75\.00% +0 +0 +0 +3 +0 +1 ", result.output, re.MULTILINE)
     assert re.search(r"^ +8 +100\.00% ", result.output, re.MULTILINE)
     assert re.search(r"^ +0 +- ", result.output, re.MULTILINE), "no image of a 0"
     assert "checkers, stripes and rings" in result.output
+    names = {path.name for path in (tmp_path / "plots").iterdir()}
+    assert names == {"confusion.png", "mistakes.png"}
 
 
 def test_without_a_folder_the_test_images_of_mnist_are_evaluated(models, tmp_path, monkeypatch):
@@ -76,13 +78,6 @@ def test_two_models_are_compared_image_by_image(models, tmp_path):
     assert re.search(r"only the first model is right: +2\n", result.output)
     assert re.search(r"only the second model is right: +1\n", result.output)
     assert re.search(r"both are wrong: +1\n", result.output)
-
-
-def test_plots_are_written_where_they_are_wanted(models, tmp_path):
-    folder = save_images(tmp_path / "digits", [3, 3], [3, 4])
-    assert run(models[0], folder, "--plots", tmp_path / "plots").exit_code == 0
-    names = {path.name for path in (tmp_path / "plots").iterdir()}
-    assert names == {"confusion.png", "mistakes.png"}
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,6 @@ import errno
 import os
 import shutil
 import signal
-import subprocess
-import sys
 from unittest.mock import Mock
 
 import model
@@ -14,7 +12,7 @@ import pytest
 import torch
 from model import RECIPES
 from programs import ROOT
-from training_runs import same, start_training
+from training_runs import read_until, same, start_training
 
 
 def build():
@@ -103,24 +101,17 @@ def test_a_file_error_that_retrying_cannot_fix_has_an_exit_code_of_its_own(numbe
 def test_a_run_that_waits_says_so_and_can_be_ended(tmp_path):
     with process.locked_folder(tmp_path):
         run = start_training(tmp_path, "--dataset", "synthetic")
-        line = run.stdout.readline()
-        assert line == f"waiting for another process that is using {tmp_path}\n"
+        read_until(run, f"waiting for another process that is using {tmp_path}")
         run.terminate()
         run.communicate(timeout=60)
     assert run.returncode == 128 + signal.SIGTERM
 
 
 def test_sigterm_ends_the_run_while_torch_is_imported(tmp_path):
-    (tmp_path / "torch.py").write_text(
-        "print('importing', flush=True)\nimport time\ntime.sleep(60)"
-    )
-    run = subprocess.Popen(
-        [sys.executable, ROOT / "training" / "train.py"],
-        env=os.environ | {"PYTHONPATH": str(tmp_path)},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert run.stdout.readline() == "importing\n"
+    program = "print('importing', flush=True)\nimport time\ntime.sleep(60)"
+    (tmp_path / "torch.py").write_text(program)
+    run = start_training(tmp_path, PYTHONPATH=str(tmp_path))
+    read_until(run, "importing")
     run.terminate()
     run.communicate(timeout=60)
     assert run.returncode == 128 + signal.SIGTERM  # not -SIGTERM, which PID 1 would ignore
@@ -134,7 +125,7 @@ def test_a_container_with_a_cpu_limit_gets_a_thread_for_each_whole_cpu(
     content, count, monkeypatch, tmp_path
 ):
     monkeypatch.setenv("OMP_NUM_THREADS", "")  # so that it is restored
-    monkeypatch.delenv("OMP_NUM_THREADS")
+    del os.environ["OMP_NUM_THREADS"]
     process.choose_thread_count(tmp_path / "none")
     assert "OMP_NUM_THREADS" not in os.environ
     (tmp_path / "cpu.max").write_text(content + "\n")

@@ -59,11 +59,14 @@ def trained(folder: Path, *flags: str) -> Path:
     return model
 
 
-def read_until(process, start):
-    """Read a training's output up to a line that begins with `start`; returns that line."""
-    while not (line := process.stdout.readline()).startswith(start):
-        assert process.poll() is None, line
-    return line
+def read_until(process: subprocess.Popen, start: str) -> None:
+    """Read a training's output up to a line that begins with `start`."""
+    lines = []
+    for line in process.stdout:
+        if line.startswith(start):
+            return
+        lines.append(line)
+    raise AssertionError("".join(lines))
 
 
 def weights(folder):
