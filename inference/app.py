@@ -1,4 +1,4 @@
-"""The HTTP server: a picture of a digit in, the digit out. Routes are in the order of docs/api.md.
+"""The HTTP server: a picture in, what it shows out. Routes are in the order of docs/api.md.
 
 Run it with gunicorn, from the root of the repository:
 MODEL_PATH=artifacts/model.onnx gunicorn -c inference/gunicorn.conf.py
@@ -27,6 +27,8 @@ from inference_protocol import (
 from pictures import read_pictures
 from prometheus_client import CONTENT_TYPE_LATEST
 from uploads import MAX_REQUEST_BYTES, read_uploads
+from vision.reading import read
+from vision.whole import read_whole
 from web.background import in_background
 from web.responses import add_common_behaviour, json_response
 
@@ -55,15 +57,20 @@ def create_app(model_path: str | os.PathLike | None = None) -> Flask:
     @app.post("/predict")
     def predict() -> Response:
         model = require_model()
-        options = read_options(request.args)
+        options = read_options(request.args, model)
         uploads = read_uploads(request)
-        readings = read_pictures(uploads, partial(classify_batch, model), options.segment)
+        classify = partial(classify_batch, model)
+        if model.reads_whole:
+            readings = read_pictures(uploads, partial(read_whole, classify=classify))
+        else:
+            read_digits = partial(read, classify=classify, several=options.segment)
+            readings = read_pictures(uploads, read_digits)
         probabilities = np.concatenate([reading.probabilities for reading in readings])
         metrics.count_predictions(probabilities)
         metrics.count_rejected(reading.error.reason for reading in readings if reading.error)
         # For the access log.
         request.environ["mnist.predictions"] = "".join(map(str, probabilities.argmax(axis=1)))
-        answer = encode_answer(uploads, readings, model.version, options)
+        answer = encode_answer(uploads, readings, model, options)
         return json_response(answer)
 
     @app.get("/healthz")
@@ -111,7 +118,7 @@ def create_app(model_path: str | os.PathLike | None = None) -> Flask:
     @app.get(f"/v2/models/{MODEL_NAME}")
     def v2_model() -> Response:
         model = classifier.current()
-        return json_response(model_metadata(model.version if model else None))
+        return json_response(model_metadata(model))
 
     @app.post(f"/v2/models/{MODEL_NAME}/infer")
     def v2_infer() -> Response:

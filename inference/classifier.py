@@ -3,9 +3,11 @@
 model = Classifier(path).current()   probabilities = classify_in_batches(model, images)
 
 Everything the server knows about the network is inside model.onnx, which training replaces by
-renaming: uint8 [N, 28, 28] in, float32 probabilities [N, 10] out, and strings as metadata.
+renaming: uint8 [N, 28, 28] in, float32 probabilities [N, 10] out, and strings as metadata, which
+docs/your-own-model.md lists.
 """
 
+import json
 import logging
 import os
 import threading
@@ -29,6 +31,7 @@ log = logging.getLogger("gunicorn.error")
 # A batch of BATCH images takes about 10 ms and 7 MB; up to FEW images are classified at once.
 BATCH = 64
 FEW = 8
+READINGS = ("digit", "whole")
 
 
 class ModelError(ValueError):
@@ -36,15 +39,28 @@ class ModelError(ValueError):
 
 
 class Model(NamedTuple):
-    """A model that passed a trial run, the metadata in its file, and when it was loaded (s)."""
+    """A model that passed a trial run, the metadata in its file, and when it was loaded (s).
+
+    classes has ten names, or none for digits.
+    """
 
     session: onnxruntime.InferenceSession
     metadata: dict[str, str]
+    classes: list[str]
     loaded_at: float
 
     @property
     def version(self) -> str:
         return self.metadata["model_version"]
+
+    @property
+    def dataset(self) -> str:
+        return self.metadata.get("dataset", "unknown")
+
+    @property
+    def reads_whole(self) -> bool:
+        """Whether /predict gives it whole pictures instead of the digits on them."""
+        return self.metadata.get("reading") == "whole"
 
 
 def classify_in_batches(model: Model, images: Sequence[np.ndarray]) -> np.ndarray:
@@ -78,10 +94,25 @@ def read_model(data: bytes) -> Model:
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's exceptions have no other common base.
         raise ModelError(f"onnxruntime cannot load it: {first_line(error)}") from error
-    model = Model(session, session.get_modelmeta().custom_metadata_map, time.time())
+    metadata = session.get_modelmeta().custom_metadata_map
+    model = Model(session, metadata, read_classes(metadata), time.time())
     check_interface(model)
     check_trial_run(model)
     return model
+
+
+def read_classes(metadata: dict[str, str]) -> list[str]:
+    """Return the names of a model's classes, none for digits. Raises ModelError."""
+    if "classes" not in metadata:
+        return []
+    try:
+        classes = json.loads(metadata["classes"])
+    except (ValueError, RecursionError):
+        classes = None
+    fits = isinstance(classes, list) and all(isinstance(name, str) and name for name in classes)
+    if not fits or len(classes) != 10 or len(set(classes)) != 10:
+        raise ModelError("the classes in its metadata must be a JSON list of ten different names")
+    return classes
 
 
 def check_interface(model: Model) -> None:
@@ -100,6 +131,8 @@ def check_interface(model: Model) -> None:
             raise ModelError(f"its {what} must be {name} {kind} {['N', *shape]}, not {listed}")
     if not model.metadata.get("model_version"):
         raise ModelError("its metadata has no model_version")
+    if (reading := model.metadata.get("reading", "digit")) not in READINGS:
+        raise ModelError(f"the reading in its metadata must be digit or whole, not {reading!r}")
 
 
 def check_trial_run(model: Model) -> None:
@@ -110,7 +143,7 @@ def check_trial_run(model: Model) -> None:
     except Exception as error:  # onnxruntime's exceptions have no other common base.
         raise ModelError(f"it fails on a trial run: {first_line(error)}") from error
     if rows.shape != (2, 10) or not np.allclose(rows.sum(axis=1), 1, atol=1e-3) or rows.min() < 0:
-        raise ModelError("its output on a trial run is not probabilities of ten digits")
+        raise ModelError("its output on a trial run is not probabilities of ten classes")
 
 
 def first_line(error: Exception) -> str:
@@ -170,6 +203,9 @@ class Classifier:
         else:
             metrics.MODEL_LOADS.inc()
             log.info("serving model %s from %s", model.version, self.path)
+            if self._model and self._model.dataset != model.dataset:
+                datasets = self._model.dataset, model.dataset
+                log.warning("the dataset has changed from %s to %s", *datasets)
             self._model, self.problem = model, ""
         self._seen = signature
 

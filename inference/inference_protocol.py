@@ -13,6 +13,7 @@ from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
+from classifier import Model
 from flask import abort
 
 MODEL_NAME = "mnist"
@@ -127,8 +128,11 @@ def encode_inference(
     return header + data.tobytes(), headers
 
 
-def model_metadata(model_version: str | None) -> dict:
+def model_metadata(model: Model | None) -> dict:
     """Return the metadata of the model; it has no version until one is loaded."""
-    versions = [model_version] if model_version else []
+    versions = [model.version] if model else []
     described = {"name": MODEL_NAME, "versions": versions, "platform": "onnxruntime_onnx"}
-    return described | {"inputs": [INPUT], "outputs": [OUTPUT]}
+    described |= {"inputs": [INPUT], "outputs": [OUTPUT]}
+    if model and model.classes:
+        described["parameters"] = {"classes": model.classes}
+    return described

@@ -1,6 +1,6 @@
 """From uploads to readings: the pictures of a request, within limits of time and memory.
 
-readings = read_pictures(uploads, classify, several=False)
+readings = read_pictures(uploads, read)
 
 Small pictures are read at once; large ones and requests with several go to the background thread.
 """
@@ -13,7 +13,7 @@ from PIL import Image
 from uploads import Upload
 from vision.gray import decode
 from vision.image import ImageError, open_image
-from vision.reading import Classify, Reading, read
+from vision.reading import Reading
 from web.background import in_background
 
 # What all pictures of a request may have together.
@@ -27,17 +27,16 @@ TOO_MANY = (
 )
 
 
-def read_pictures(uploads: list[Upload], classify: Classify, several: bool) -> list[Reading]:
+def read_pictures(uploads: list[Upload], read: Callable[[np.ndarray], Reading]) -> list[Reading]:
     """Return what is read on each upload, or why it cannot be used.
 
-    classify returns the probabilities, float32 [N, 10], of images uint8 [N, 28, 28]. Past the
-    limits of a request, nothing is decoded.
+    read returns the reading of a gray picture, uint8 [H, W]. Past the limits of a request, nothing
+    is decoded.
     """
 
     def decode_and_read(image: Image.Image) -> Reading:
         gray, size = decode(image)
-        reading = read(gray, classify, several)
-        return reading.scaled(size[0] / gray.shape[1], size[1] / gray.shape[0])
+        return read(gray).scaled(size[0] / gray.shape[1], size[1] / gray.shape[0])
 
     readings = []
     pixels = digits = 0

@@ -10,16 +10,19 @@ export MODEL_PATH=$OUTPUT_DIR/model.onnx
 # The dataset that the model was trained on; nothing if there is no readable model.
 trained_on=$($python -c '
 import onnx, sys
-print(*(each.value for each in onnx.load(sys.argv[1]).metadata_props if each.key == "dataset"))
+metadata = {each.key: each.value for each in onnx.load(sys.argv[1]).metadata_props}
+print(metadata.get("dataset", "other data"))
 ' "$MODEL_PATH" 2>/dev/null || true)
-if [[ -n $trained_on && $trained_on != synthetic ]] || [[ -n $trained_on && ${DATASET:-} == synthetic ]]; then
-  echo "Serving $MODEL_PATH, which exists already (delete it to train again)"
+# Without DATASET, a model of any data is wanted, and one of MNIST more than one of synthetic digits.
+wanted=${DATASET:-${trained_on/#synthetic/mnist}}
+if [[ -n $trained_on && $trained_on == "$wanted" ]]; then
+  echo "Serving $MODEL_PATH, trained on $trained_on, which exists already (delete it to train again)"
 else
   code=0
   $python training/train.py || code=$?
   # An unreachable public mirror is expected on some networks. Wrong data, or a mirror that somebody
   # has chosen, must not be replaced by drawn digits silently.
-  if ((code == 69)) && [[ -z ${MNIST_MIRROR:-} ]]; then
+  if ((code == 69)) && [[ ${DATASET:-mnist} == mnist && -z ${MNIST_MIRROR:-} ]]; then
     code=0
     if [[ $trained_on == synthetic ]]; then
       echo "MNIST is still not available: serving the model that was trained on synthetic digits"
@@ -27,7 +30,7 @@ else
       echo "MNIST is not available: training on synthetic digits until it is"
       $python training/train.py --dataset synthetic || code=$?
     fi
-  elif ((code != 0)); then
+  elif ((code != 0)) && [[ ${DATASET:-mnist} == mnist ]]; then
     echo "Training failed. DATASET=synthetic make run trains without a download." >&2
   fi
   ((code == 0)) || exit "$code"

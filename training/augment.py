@@ -1,4 +1,4 @@
-"""Random distortions of a batch of digits, on tensors: what handwriting and cameras vary.
+"""Random distortions of a batch of images, on tensors: what handwriting and cameras vary.
 
 Affine and elastic distortion follow Simard, Steinkraus and Platt 2003, "Best Practices for
 Convolutional Neural Networks Applied to Visual Document Analysis", section 2.
@@ -65,8 +65,11 @@ def augment(images: Tensor, recipe: Recipe, strength: float = 1.0) -> Tensor:
     `strength` scales the distortions of the shape: 0 leaves it as it is.
     """
     pixels = warp(images.unsqueeze(1).to(torch.float32), recipe, strength)
-    chosen = torch.randperm(len(images), device=images.device)[: len(images) // 4]
+    chosen = torch.randperm(len(images), device=images.device)[: int(len(images) * recipe.strokes)]
     pixels[chosen] = change_strokes(pixels[chosen])
+    if recipe.mirrored:
+        mirrored = torch.rand(len(images), device=images.device) < recipe.mirrored
+        pixels[mirrored] = pixels[mirrored].flip(-1)
     noise = torch.empty(len(images), 1, 1, 1, device=images.device)
     noise.uniform_(-recipe.noise, recipe.noise)
     pixels = pixels + torch.randn_like(pixels) * noise.clamp(min=0)  # half get none

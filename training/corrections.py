@@ -3,9 +3,10 @@
     python training/train.py --corrections mnist-corrections.tar
 
 The server's page downloads them as a tar file of two gzipped IDX files with the names of MNIST's
-training archives; a zip file or a folder with the same two files works as well. They are split into
-those to train on and those to hold back, added to the dataset, and the trained network is compared
-with the model that it replaces.
+training archives, and classes.json with the names of the classes unless they are digits; a zip file
+or a folder with the same files works as well. They are split into those to train on and those to
+hold back, added to the dataset, and the trained network is compared with the model that it
+replaces.
 """
 
 import gzip
@@ -30,6 +31,7 @@ from publish import published_metadata
 from torch import Tensor, nn
 
 NAMES = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
+CLASSES = "classes.json"  # a list of ten names; without it, the labels are digits
 MAX_BYTES = 32 << 20  # of an IDX file, compressed or not
 # A zip file raises RuntimeError if it is encrypted or compressed in an unknown way.
 UNUSABLE = (
@@ -52,15 +54,15 @@ class Corrections(NamedTuple):
     checksum: str
 
 
-def load(paths: Iterable[Path], folder: Path) -> Corrections | None:
+def load(paths: Iterable[Path], folder: Path, classes: tuple[str, ...] = ()) -> Corrections | None:
     """The corrections in `paths` and in `folder`, which need not exist; None if there are none.
 
-    Each path is a tar file, a zip file or a folder, and a folder may contain several of them.
-    Raises Failure or OSError.
+    Each path is a tar file, a zip file or a folder, and a folder may contain several of them. All
+    must have these classes. Raises Failure or OSError.
     """
     labels: dict[bytes, int] = {}
     for source in find([*paths, *([folder] if folder.exists() else [])]):
-        for image, label in read(source):
+        for image, label in read(source, classes):
             if labels.setdefault(image, label) != label:
                 problem = f"a picture is labelled {label} here and {labels[image]} before"
                 raise Failure(f"{source}: {problem}", os.EX_DATAERR)
@@ -79,13 +81,16 @@ def find(paths: Iterable[Path]) -> list[Path]:
     return found
 
 
-def read(source: Path) -> list[tuple[bytes, int]]:
+def read(source: Path, classes: tuple[str, ...]) -> list[tuple[bytes, int]]:
     """The pictures (784 bytes) and labels of a tar file, zip file or folder.
 
     Raises Failure or OSError.
     """
     try:
-        files = list(idx_files(source))
+        files = list(known_files(source))
+        labelled = json.loads(dict(files).get(CLASSES, "[]"))
+        if labelled != list(classes):
+            raise ValueError(f"its labels are {labelled or 'digits'}, not {classes or 'digits'}")
         for name in NAMES:
             if (count := sum(name == other for other, _ in files)) != 1:
                 raise ValueError(f"{count} files named {name} instead of one")
@@ -97,31 +102,32 @@ def read(source: Path) -> list[tuple[bytes, int]]:
         if len(labels) == 0:
             raise ValueError("it contains no corrections")
         if labels.max() > 9:
-            raise ValueError(f"the label {labels.max()} is not a digit")
+            raise ValueError(f"the label {labels.max()} is not one of 0 to 9")
     except UNUSABLE as error:
         raise Failure(f"{source}: {error}", os.EX_DATAERR) from error
     return [(image.tobytes(), int(label)) for image, label in zip(images, labels, strict=True)]
 
 
-def idx_files(source: Path) -> Iterator[tuple[str, bytes]]:
-    """The names, without folders, and contents of the files in `source` that are named as in NAMES.
+def known_files(source: Path) -> Iterator[tuple[str, bytes]]:
+    """The names, without folders, and contents of the files in `source` that are named as above.
 
     `source` is a tar file, a zip file or a folder; its other files are not read.
     """
+    known = (*NAMES, CLASSES)
     if source.is_dir():
         for path in filter(Path.is_file, source.iterdir()):
-            if path.name in NAMES:
+            if path.name in known:
                 yield path.name, path.read_bytes()
     elif zipfile.is_zipfile(source):
         with zipfile.ZipFile(source) as archive:
             for path in archive.namelist():
-                if (name := os.path.basename(path)) in NAMES:
+                if (name := os.path.basename(path)) in known:
                     with archive.open(path) as file:
                         yield name, file.read(MAX_BYTES)
     else:
         with tarfile.open(source, "r:") as archive:
             for member in filter(tarfile.TarInfo.isreg, archive):
-                if (name := os.path.basename(member.name)) in NAMES:
+                if (name := os.path.basename(member.name)) in known:
                     yield name, archive.extractfile(member).read(MAX_BYTES)
 
 

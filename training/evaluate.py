@@ -1,14 +1,16 @@
 """Evaluates published models: accuracy, confusion, calibration and rejection of non-digits.
 
-    python training/evaluate.py artifacts/model.onnx                  # MNIST's test set
+    python training/evaluate.py artifacts/model.onnx                  # MNIST's test set, or that of
+                                                                      # the dataset, if not digits
     python training/evaluate.py artifacts/model.onnx my-digits        # my-digits/DIGIT/NAME.png
     python training/evaluate.py artifacts/model.onnx --compare other.onnx
     python training/evaluate.py artifacts/model.onnx --plots plots    # confusion.png, mistakes.png
 
-Images in a folder must be in MNIST's form: 28x28 pixels, white digit on black.
+Images in a folder must be in MNIST's form: 28x28 pixels, light on black.
 """
 
 import io
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +21,7 @@ import click
 import numpy as np
 import torch
 import torch.nn.functional as F
-from dataset import mnist
+from dataset import DATASETS
 from drawing.non_digits import draw_unseen_kinds
 from PIL import Image, UnidentifiedImageError
 from process import explained_file_errors, write_atomically
@@ -29,6 +31,7 @@ from torch import Tensor
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import onnxruntime  # noqa: E402
 
+ROOT = Path(__file__).resolve().parent.parent
 BINS = 15
 REJECTION_IMAGES = 2_000  # of each kind
 MISTAKES = 40  # at most so many in a plot
@@ -70,6 +73,25 @@ def probabilities_of(model: bytes | str, images: np.ndarray, batch: int = 500) -
     return np.concatenate([session.run(None, {"image": part})[0] for part in parts])
 
 
+def metadata_of(model: str) -> dict[str, str]:
+    """The metadata of a model file, which docs/your-own-model.md describes."""
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    return session.get_modelmeta().custom_metadata_map
+
+
+def own_test_images(model: str, data_dir: Path | None) -> tuple[np.ndarray, np.ndarray]:
+    """Test images uint8 [N, 28, 28] and labels int64 [N] of what a model reads.
+
+    Raises UsageError, Failure or OSError.
+    """
+    metadata = metadata_of(model)
+    name = metadata.get("dataset") if metadata.get("reading") == "whole" else "mnist"
+    if name not in DATASETS:
+        raise click.UsageError(f"{model} was trained on {name}, which is not known: give a folder")
+    folder = data_dir or ROOT / "data" / DATASETS[name].folder
+    return tuple(part.numpy() for part in DATASETS[name].load(folder, 0)[2:])
+
+
 def read_folder(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Images uint8 [N, 28, 28] and labels int64 [N] from DIGIT/NAME.png; raises UsageError."""
     paths = [path for digit in range(10) for path in sorted((folder / str(digit)).glob("*.*"))]
@@ -89,14 +111,18 @@ def read_folder(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def print_evaluation(model: str, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Print the figures of one model; its probabilities float32 [N, 10]."""
-    probabilities = probabilities_of(model, images)
+    metadata, probabilities = metadata_of(model), probabilities_of(model, images)
+    names = json.loads(metadata.get("classes", "null")) or [""] * 10
     matrix = confusion_matrix(labels, probabilities.argmax(axis=1))
     error = expected_calibration_error(torch.from_numpy(probabilities), torch.from_numpy(labels))
     print(f"{model}: accuracy {np.trace(matrix) / len(labels):.2%} of {len(labels)} images")
     print(f"expected calibration error {error:.4f}\n\nlabel  accuracy  predicted as 0 to 9")
-    for digit, row in enumerate(matrix):
-        share = f"{row[digit] / row.sum():8.2%}" if row.sum() else "       -"
-        print(f"{digit:5}  {share}  {' '.join(f'{count:5}' for count in row)}")
+    for label, row in enumerate(matrix):
+        share = f"{row[label] / row.sum():8.2%}" if row.sum() else "       -"
+        counts = " ".join(f"{count:5}" for count in row)
+        print(f"{label:5}  {share}  {counts}  {names[label]}".rstrip())
+    if metadata.get("reading") == "whole":
+        return probabilities
     print("\nnon-digits of kinds that were not trained on     over 90 %  over 99 %")
     for name, pictures in draw_unseen_kinds(REJECTION_IMAGES, seed=0).items():
         confidence = probabilities_of(model, pictures).max(axis=1)
@@ -181,18 +207,18 @@ def plot_results(
     "--data-dir",
     type=click.Path(path_type=Path),
     envvar="DATA_DIR",
-    default=Path(__file__).resolve().parent.parent / "data" / "mnist",
-    help="the folder of MNIST",
+    help="the folder of the test set; default: the dataset's folder in data/",
 )
 def main(
-    model: str, folder: tuple[Path, ...], compare: str | None, plots: Path | None, data_dir: Path
+    model: str,
+    folder: tuple[Path, ...],
+    compare: str | None,
+    plots: Path | None,
+    data_dir: Path | None,
 ) -> None:
-    """Print the evaluation; exits with 2 for bad input, 65 or 69 if MNIST is not available."""
+    """Print the evaluation; exits with 2 for bad input, 65 or 69 if there is no test set."""
     with explained_file_errors():
-        if folder:
-            images, labels = read_folder(folder[0])
-        else:
-            images, labels = (part.numpy() for part in mnist(data_dir)[2:])
+        images, labels = read_folder(folder[0]) if folder else own_test_images(model, data_dir)
         probabilities = print_evaluation(model, images, labels)
         if compare:
             print()

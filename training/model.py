@@ -25,13 +25,15 @@ class Recipe(NamedTuple):
     label_smoothing: float = 0.02
     drawn_digits: int = 32  # added to every batch
     non_digits: int = 40  # added to every batch
-    # The largest distortions of a digit; see augment.py.
+    # The largest distortions of an image; see augment.py.
     rotation: float = 15  # degrees
     shear: float = 0.2
     scale: float = 0.12
     shift: float = 2  # pixels
     elastic: float = 0.8  # pixels, standard deviation of a control point
     noise: float = 12  # of 255
+    strokes: float = 0.25  # share of a batch whose strokes are thickened, thinned or blurred
+    mirrored: float = 0  # share of a batch that is mirrored left to right
     last_share: float = 0.25  # share of all steps, to which the following apply
     last_strength: float = 0.6  # of the distortions of the shape, 1 in the steps before
     last_drawn_digits: int = 8  # instead of drawn_digits
@@ -40,6 +42,12 @@ class Recipe(NamedTuple):
 RECIPES = {
     "default": Recipe(),
     "patient": Recipe(channels=(48, 48, 80), epochs=16),
+    # The default recipe without all that is about handwriting.
+    "garments": Recipe(
+        **dict.fromkeys(("drawn_digits", "last_drawn_digits", "non_digits"), 0),
+        **dict.fromkeys(("rotation", "shear", "scale", "elastic", "noise", "strokes"), 0),
+        mirrored=0.5,
+    ),
 }
 
 

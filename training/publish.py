@@ -1,7 +1,8 @@
 """From trained weights to the model file that a server loads: calibrate, export, verify, publish.
 
-`model.onnx` describes itself: input "image" uint8 [N, 28, 28] (white digit on black, as MNIST),
-output "probabilities" float32 [N, 10], and its origin and results in the file's metadata.
+`model.onnx` describes itself: input "image" uint8 [N, 28, 28] (light on black, as in MNIST),
+output "probabilities" float32 [N, 10], and its origin and results in the file's metadata, whose
+fields docs/your-own-model.md lists.
 """
 
 import hashlib
@@ -152,17 +153,18 @@ def check_not_worse(model: Path, data: Dataset, right: np.ndarray) -> None:
         )
 
 
-def calibrate(network: nn.Module, images: Tensor, labels: Tensor) -> float:
-    """The temperature for held-out images uint8 [N, 28, 28] with drawn digits and non-digits.
+def calibrate(network: nn.Module, data: Dataset) -> float:
+    """The temperature for the held-out images, with drawn ones if the training has them.
 
-    Their shares are about those of the training. With MNIST's images alone, the temperature would
+    The shares are about those of the training. With MNIST's images alone, the temperature would
     be lower, and the model would be too confident in everything that does not look like them.
     """
-    others = len(images) // 3
+    images, labels = data.held_out, data.held_out_labels
+    others = len(images) // 3 if len(data.non_digits) else 0
     drawn, drawn_labels = map(torch.from_numpy, draw_added_digits(others // 2, CALIBRATION_SEED))
     non_digits = torch.from_numpy(draw_non_digits(others, CALIBRATION_SEED))
-    digits = F.one_hot(torch.cat([labels, drawn_labels]), 10).float()
-    targets = torch.cat([digits, torch.full((others, 10), 0.1)])
+    targets = F.one_hot(torch.cat([labels, drawn_labels]), 10).float()
+    targets = torch.cat([targets, torch.full((others, 10), 0.1)])
     return fit_temperature(logits_of(network, torch.cat([images, drawn, non_digits])), targets)
 
 
@@ -197,7 +199,7 @@ def publish(
     right = (logits_of(network, data.held_out).argmax(dim=1) == data.held_out_labels).numpy()
     if not replace:
         check_not_worse(folder / "model.onnx", data, right)
-    temperature = calibrate(network, data.held_out, data.held_out_labels)
+    temperature = calibrate(network, data)
     probabilities, results = evaluate_on_test_images(network, temperature, data)
     predictor = Predictor(network, temperature).eval()
     metadata = {

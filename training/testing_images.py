@@ -1,9 +1,10 @@
 """Writes MNIST's test set as pictures to send to the server: TARGET/DIGIT/INDEX.jpg.
 
     python training/testing_images.py [DATA_DIR] [TARGET]      # data/mnist, data/testing
+    python training/testing_images.py --dataset fashion-mnist data/fashion-mnist data/garments
 
-INDEX is the position in the test set, from 0. MNIST is found or downloaded as for train.py, and the
-exit codes are the same.
+INDEX is the position in the test set, from 0. The data are found or downloaded as for train.py, and
+the exit codes are the same.
 """
 
 import os
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import click
 import numpy as np
-from dataset import mnist
+from dataset import DATASETS
 from PIL import Image
 from process import Failure, explained_file_errors
 
@@ -29,10 +30,11 @@ def write_images(images: np.ndarray, labels: np.ndarray, target: Path) -> None:
 @click.command(help=__doc__.replace("\n\n", "\n\n\b\n"))
 @click.argument("data_dir", type=click.Path(path_type=Path), default="data/mnist")
 @click.argument("target", type=click.Path(path_type=Path), default="data/testing")
-def main(data_dir: Path, target: Path) -> None:
+@click.option("--dataset", type=click.Choice(tuple(DATASETS)), default="mnist")
+def main(data_dir: Path, target: Path, dataset: str) -> None:
     """Write the pictures."""
     with explained_file_errors():
-        _, _, images, labels = mnist(data_dir)
+        _, _, images, labels = DATASETS[dataset].load(data_dir, 0)
     try:
         write_images(images.numpy(), labels.numpy(), target)
     except OSError as error:

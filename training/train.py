@@ -1,15 +1,17 @@
-"""Trains a digit classifier and publishes it as one self-describing file, model.onnx.
+"""Trains a classifier and publishes it as one self-describing file, model.onnx.
 
-    python training/train.py                       # about a minute on two cores, 99.5 to 99.6 %
-    python training/train.py --dataset synthetic   # drawn digits, nothing to download
-    torchrun --nproc-per-node 2 training/train.py  # two processes; see ranks.py
+    python training/train.py                          # about a minute on two cores, 99.5 to 99.6 %
+    python training/train.py --dataset synthetic      # drawn digits, nothing to download
+    python training/train.py --dataset fashion-mnist  # garments; see docs/your-own-model.md
+    torchrun --nproc-per-node 2 training/train.py     # two processes; see ranks.py
 
 The accuracy is that on MNIST's test set; docs/training.md has the recipes and how they were
 chosen. A run that is interrupted leaves a checkpoint, and the same command continues from it.
 
-Exit codes: 0 published, 2 wrong usage, 65 wrong data from the mirrors or in the corrections, 69 no
-mirror answers, 70 the model is not good enough, 73 a file cannot be written (retrying does not
-help), 74 another file error, 75 another rank has vanished, 128 + N ended by signal N.
+Exit codes: 0 published, 2 wrong usage, 65 wrong data (from the mirrors, in the corrections, or too
+few images), 69 no mirror answers, 70 the model is not good enough, 73 a file cannot be written
+(retrying does not help), 74 another file error, 75 another rank has vanished, 128 + N ended by
+signal N.
 """
 
 import process
@@ -24,10 +26,8 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
-from types import SimpleNamespace
 
 import click
 import corrections
@@ -38,115 +38,92 @@ from augment import augment
 from corrections import Corrections
 from dataset import DATASETS, Dataset, batches, load_dataset
 from evaluate import plot_curves, plot_results
-from model import RECIPES, Recipe, autocast, build, learning_rate, logits_of, normalise, schedule
+from model import Recipe, autocast, build, learning_rate, logits_of, normalise, schedule
+from options import SETTINGS, Options, complete
 from process import Failure
 from publish import publish, published_metadata, restore_previous
 from ranks import rank
 from torch import Tensor, nn
 from tqdm import tqdm
 
-ROOT = Path(__file__).resolve().parent.parent
-MIN_ACCURACY = {"mnist": 0.98, "synthetic": 0.95}  # on the held-out images
 DRY_RUN_STEPS = 5
-FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
-def setting(name: str, **details: object) -> Callable[[Callable], Callable]:
-    """An option of train.py, which is also an environment variable of the same name."""
-    variable = name[2:].replace("-", "_").upper()
-    return click.option(name, envvar=variable, show_envvar=True, show_default=True, **details)
-
-
-@click.command(help=__doc__.replace("\n\n", "\n\n\b\n"))
-@setting("--dataset", type=click.Choice(DATASETS), default="mnist")
-@setting("--recipe", type=click.Choice(tuple(RECIPES)), default="default")
-@setting("--data-dir", type=FOLDER, default=ROOT / "data" / "mnist")
-@setting("--output-dir", type=FOLDER, default=ROOT / "artifacts")
-@setting(
-    "--corrections",
-    type=click.Path(exists=True, path_type=Path),
-    multiple=True,
-    help="corrections from the page: a tar file, a zip file or a folder; can be repeated. "
-    "Those in DATA_DIR/corrections are always used",
-)
-@setting("--epochs", type=click.IntRange(min=1), help="default: as many as the recipe has")
-@setting("--seed", type=click.IntRange(0, (1 << 30) - 1), default=0)
-@setting(
-    "--min-accuracy",
-    type=click.FloatRange(0, 1),
-    help=f"needed on the held-out images to publish; default {MIN_ACCURACY}",
-)
-@setting(
-    "--replace",
-    is_flag=True,
-    help="publish even if the model is clearly worse than the one that it replaces, or if it was "
-    "trained on synthetic digits and that one on MNIST",
-)
-@setting("--previous", is_flag=True, help="do not train: serve the model replaced last again")
-@click.option("--dry-run", is_flag=True, help="train a few steps and keep nothing")
-def main(**values: object) -> None:
+@click.command(help=__doc__.replace("\n\n", "\n\n\b\n"), params=SETTINGS)
+def main(previous: bool, **values: object) -> None:
     """Train and publish; the exit code says what went wrong."""
-    options = SimpleNamespace(**values)
-    options.recipe_name, options.recipe = options.recipe, RECIPES[options.recipe]
-    if options.epochs is not None:
-        options.recipe = options.recipe._replace(epochs=options.epochs)
-    if options.min_accuracy is None:
-        options.min_accuracy = MIN_ACCURACY[options.dataset]
+    options = complete(**values)
     with ExitStack() as stack:
         stack.enter_context(process.explained_file_errors())
         if options.dry_run:
             scratch = stack.enter_context(tempfile.TemporaryDirectory())
-            options.output_dir, options.min_accuracy = Path(scratch), 0.0
+            options = options._replace(output_dir=Path(scratch), min_accuracy=0.0)
         if rank() == 0:
             stack.enter_context(process.locked_folder(options.output_dir))
         else:
             stack.enter_context(redirect_stdout(io.StringIO()))  # rank 0 speaks for all
-        if options.previous:
+        if previous:
             if rank() == 0:
                 version = restore_previous(options.output_dir)
                 print(f"{options.output_dir}/model.onnx is model {version} again")
             return
-        run(options, ranks.choose_device())
+        load_and_train(options, ranks.choose_device())
         print("dry run: nothing kept" if options.dry_run else f"published in {options.output_dir}")
 
 
-def run(options: SimpleNamespace, device: torch.device) -> None:
+def load_and_train(options: Options, device: torch.device) -> None:
     """Load the data, train, publish; raises Failure, UsageError and OSError.
 
     What can be checked without the other ranks is checked before they are waited for.
     """
-    ranks.check_share(options.recipe.batch)
+    dataset, batch = options.dataset, options.recipe.batch
+    ranks.check_share(batch)
     found = replaced = None
     if rank() == 0:
-        model = options.output_dir / "model.onnx"
-        replaced = published_metadata(model).get("dataset")
-        if (options.dataset, replaced, options.replace) == ("synthetic", "mnist", False):
-            raise click.UsageError(f"{model} was trained on MNIST: add --replace to replace it")
-        found = corrections.load(options.corrections, options.data_dir / "corrections")
-    data = load_dataset(options.dataset, options.data_dir, options.seed)
+        replaced = check_same_dataset(options.output_dir / "model.onnx", dataset, options.replace)
+        classes, own = DATASETS[dataset].classes, options.data_dir / "corrections"
+        found = corrections.load(options.corrections, own, classes)
+    data = load_dataset(dataset, options.data_dir, options.seed)
+    if len(data.train) < batch:
+        few = f"{len(data.train)} training images and {len(data.held_out)} held-out ones"
+        raise Failure(f"{dataset} has {few}: a batch alone takes {batch}", os.EX_DATAERR)
     with ranks.joined(device):
         found, replaced = ranks.from_rank_0((found, replaced))
-        if found and replaced != options.dataset:
+        if found and replaced != dataset:
             print("there is no model to compare with: training one without the corrections first")
             train_and_publish(data, None, options, device)
         train_and_publish(data, found, options, device)
 
 
-def train(
-    data: Dataset, options: SimpleNamespace, device: torch.device, path: Path
-) -> tuple[nn.Module, list[dict[str, float]]]:
-    """The trained network and the metrics of each epoch; `path` is the run's checkpoint.
+def check_same_dataset(model: Path, dataset: str, replace: bool) -> str | None:
+    """The dataset of the model that would be replaced, None if there is no model.
 
-    A signal ends the process after the current step, with a checkpoint to resume from.
+    Without `replace`, raises UsageError if it is another one. MNIST may replace synthetic digits.
     """
-    recipe = options.recipe
-    network, sgd = build(recipe, options.seed, device)
+    if not (metadata := published_metadata(model)):
+        return None
+    replaced = metadata.get("dataset", "other data")
+    if not replace and replaced != dataset and (replaced, dataset) != ("synthetic", "mnist"):
+        raise click.UsageError(
+            f"{model} was trained on {replaced}: add --replace to replace it by a model of "
+            f"{dataset}, or choose another --output-dir"
+        )
+    return replaced
+
+
+def train(
+    data: Dataset, recipe: Recipe, seed: int, per_epoch: int, device: torch.device, path: Path
+) -> tuple[nn.Module, list[dict[str, float]]]:
+    """The trained network and the metrics of each epoch, which has `per_epoch` steps.
+
+    `path` is the run's checkpoint: a signal ends the process after the current step, to be resumed.
+    """
+    network, sgd = build(recipe, seed, device)
     saved = ranks.from_rank_0(path.read_bytes() if path.exists() else b"")
     first, history = process.resume(path, saved, network, sgd)
     data = Dataset(*(part.to(device) for part in data))
-    per_epoch = DRY_RUN_STEPS if options.dry_run else len(data.train) // recipe.batch
     steps = per_epoch * recipe.epochs
-    left = batches(len(data.train), range(first, steps), per_epoch, recipe.batch, options.seed)
+    left = batches(len(data.train), range(first, steps), per_epoch, recipe.batch, seed)
     started = time.monotonic() - (history[-1]["seconds"] if history else 0)
     parallel = ranks.parallel(network.train())
     bar = tqdm(total=steps, initial=first, unit="step", disable=not sys.stdout.isatty())
@@ -161,7 +138,8 @@ def train(
             epoch, rest = divmod(step + 1, per_epoch)
             if rest == 0:
                 accuracy, seconds = held_out_accuracy(network, data), time.monotonic() - started
-                record(options, history, epoch, accuracy, loss.item(), rate, round(seconds, 1))
+                values = (epoch, accuracy, loss.item(), rate, round(seconds, 1))
+                record(history, values, recipe.epochs, path.parent / "metrics.jsonl")
             signal = ranks.any_signal(received, device)
             if (signal or rest == 0) and rank() == 0:
                 process.save_checkpoint(path, step + 1, network, sgd, history)
@@ -183,8 +161,8 @@ def batch_loss(
     """
     device = data.train.device
     strength, drawn = schedule(recipe, step, steps)
-    digits = torch.randint(len(data.added), (ranks.share(drawn),)).to(device)
-    others = torch.randint(len(data.non_digits), (ranks.share(recipe.non_digits),)).to(device)
+    digits = some_of(data.added, ranks.share(drawn))
+    others = some_of(data.non_digits, ranks.share(recipe.non_digits))
     images = torch.cat([data.train[chosen], data.added[digits], data.non_digits[others]])
     labels = torch.cat([data.train_labels[chosen], data.added_labels[digits]])
     smoothing = recipe.label_smoothing
@@ -201,6 +179,11 @@ def batch_loss(
     return loss
 
 
+def some_of(images: Tensor, count: int) -> Tensor:
+    """Indices int64 [count] of random images, none if there are none."""
+    return torch.randint(len(images) or 1, (count,)).to(images.device)
+
+
 def held_out_accuracy(network: nn.Module, data: Dataset) -> float:
     """The accuracy on the held-out images; the network stays in training mode.
 
@@ -213,30 +196,31 @@ def held_out_accuracy(network: nn.Module, data: Dataset) -> float:
     return (predictions == data.held_out_labels).float().mean().item()
 
 
-def record(options: SimpleNamespace, history: list[dict[str, float]], *values: float) -> None:
-    """Add an epoch's metrics to the history; rank 0 prints them and writes metrics.jsonl."""
+def record(
+    history: list[dict[str, float]], values: tuple[float, ...], epochs: int, path: Path
+) -> None:
+    """Add an epoch's metrics to the history; rank 0 prints them and writes all to `path`."""
     names = ("epoch", "held_out_accuracy", "loss", "learning_rate", "seconds")
     last = {name: round(value, 5) for name, value in zip(names, values, strict=True)}
     history.append(last)
     if rank() > 0:
         return
     tqdm.write(
-        f"epoch {last['epoch']}/{options.recipe.epochs}  "
-        f"held-out accuracy {last['held_out_accuracy']:.2%}  "
+        f"epoch {last['epoch']}/{epochs}  held-out accuracy {last['held_out_accuracy']:.2%}  "
         f"loss {last['loss']:.3f}  {last['seconds']:.1f} s"
     )
     sys.stdout.flush()
     lines = "".join(json.dumps(line) + "\n" for line in history)
-    process.write_atomically(options.output_dir / "metrics.jsonl", lines.encode())
+    process.write_atomically(path, lines.encode())
 
 
 def train_and_publish(
-    data: Dataset, found: Corrections | None, options: SimpleNamespace, device: torch.device
+    data: Dataset, found: Corrections | None, options: Options, device: torch.device
 ) -> None:
-    """Train, publish and plot, with corrections or without; raises as run() does."""
-    folder = options.output_dir
+    """Train, publish and plot, with corrections or without; raises as load_and_train() does."""
+    folder, recipe, source = options.output_dir, options.recipe, DATASETS[options.dataset]
     chosen = {"name": options.recipe_name, "dataset": options.dataset, "seed": options.seed}
-    chosen |= options.recipe._asdict()
+    chosen |= recipe._asdict()
     if found:
         data, chosen["corrections"] = corrections.add_to(data, found), found.checksum
     where = f"{device.type}, {torch.get_num_threads()} threads"
@@ -247,9 +231,12 @@ def train_and_publish(
     for other in sorted(folder.glob("checkpoint-*.pt")):
         if other != path:  # only its owner can decide
             print(f"keeping {other}, which belongs to a run with other options or code", flush=True)
-    network, history = train(data, options, device, path)
+    per_epoch = DRY_RUN_STEPS if options.dry_run else len(data.train) // recipe.batch
+    network, history = train(data, recipe, options.seed, per_epoch, device, path)
     if rank() == 0:
         facts = {"dataset": options.dataset, "recipe": chosen, "trained_on": where}
+        facts |= {"reading": source.reading}
+        facts |= {"classes": source.classes} if source.classes else {}
         accuracy = history[-1]["held_out_accuracy"]
         if found:
             facts["corrections"] = corrections.judge(network, accuracy, data, found, folder)

@@ -1,15 +1,17 @@
 // Shows an answer of the server: the digits, their probabilities, boxes and pictures, and warnings.
+// Pictures of other things are shown as one digit, which has a label.
 // An answer is {digits, segmented, warnings, model_version, upload}.
 
 import { byId, create, isSegmenting, percent } from './dom.js';
 
-const barRows = Array.from({ length: 10 }, (_, digit) => createBar(digit));
+const barRows = Array.from({ length: 10 }, createBar);
+const nameOf = digit => digit.label ?? digit.prediction;
 
 // `final` is false while the pen is down: then the answer is not spoken.
 export function showAnswer(answer, final) {
   const digits = answer?.digits ?? [];
   byId('error').hidden = true;
-  byId('digit').textContent = digits.map(digit => digit.prediction).join('') || '?';
+  byId('digit').textContent = digits.map(nameOf).join(digits[0]?.label ? ' ' : '') || '?';
   byId('digit').classList.toggle('none', !answer);
   byId('sure').textContent = answer ? describeConfidence(digits) : '';
   if (final) byId('spoken').textContent = answer ? describeAnswer(digits) : '';
@@ -31,7 +33,7 @@ function describeConfidence(digits) {
 }
 
 function describeAnswer(digits) {
-  return `${digits.map(digit => digit.prediction).join(' ')}, ${describeConfidence(digits)}`;
+  return `${digits.map(nameOf).join(' ')}, ${describeConfidence(digits)}`;
 }
 
 function showWarnings(warnings) {
@@ -43,7 +45,7 @@ function showModelInputs(digits, segmented) {
   const single = segmented ? [] : digits, several = segmented ? digits : [];
   byId('input').replaceChildren(...single.map(({ image }) => createFigure(image, 'what the model sees')));
   byId('inputs').replaceChildren(...several.map(
-    ({ image, prediction, confidence }) => createFigure(image, `${prediction}: ${percent(confidence)}`)));
+    digit => createFigure(digit.image, `${nameOf(digit)}: ${percent(digit.confidence)}`)));
 }
 
 function createFigure(image, caption) {
@@ -54,13 +56,21 @@ function createFigure(image, caption) {
   return figure;
 }
 
-function createBar(digit) {
+function createBar() {
   const row = document.createElement('li');
-  const bar = create('div', { role: 'meter', ariaLabel: `Digit ${digit}`, ariaValueMin: 0, ariaValueMax: 1 });
+  const bar = create('div', { role: 'meter', ariaValueMin: 0, ariaValueMax: 1 });
   bar.append(document.createElement('i'));
-  row.append(create('span', { textContent: digit }), bar, document.createElement('span'));
+  row.append(document.createElement('span'), bar, document.createElement('span'));
   byId('bars').append(row);
   return row;
+}
+
+// `classes` has ten names, or none for digits.
+export function nameBars(classes) {
+  barRows.forEach(({ children: [name, bar] }, i) => {
+    name.textContent = classes[i] ?? i;
+    bar.ariaLabel = classes[i] ?? `Digit ${i}`;
+  });
 }
 
 function showBars(digit) {
@@ -79,9 +89,9 @@ function showBoxes(answer) {
   const bitmap = answer?.segmented && answer.upload.bitmap;
   const side = Math.max(bitmap?.width, bitmap?.height);
   const share = pixels => `${100 * pixels / side}%`;
-  byId('boxes').replaceChildren(...(bitmap ? answer.digits : []).map(({ prediction, box }) => {
-    const [x, y, width, height] = box, element = document.createElement('b');
-    element.dataset.digit = prediction;
+  byId('boxes').replaceChildren(...(bitmap ? answer.digits : []).map(digit => {
+    const [x, y, width, height] = digit.box, element = document.createElement('b');
+    element.dataset.digit = nameOf(digit);
     element.style.left = share(x + (side - bitmap.width) / 2);
     element.style.top = share(y + (side - bitmap.height) / 2);
     element.style.width = share(width);

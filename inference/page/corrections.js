@@ -1,11 +1,12 @@
-// Corrections of answers, which are kept in the browser: a correction is {label, image}.
+// Corrections of answers, which are kept in the browser: a correction is {label, image}. Those of models
+// with other classes are kept apart.
 // They are downloaded as files in MNIST's format, for training.
 
 import { gzip, idxHeader, tar } from './archive.js';
 import { byId, create, isSegmenting } from './dom.js';
 
-const STORAGE_KEY = 'mnist-corrections';
 const labelButtons = Array.from({ length: 10 }, (_, label) => createLabelButton(label));
+let classes = null; // As given to nameLabels.
 let currentImage; // The picture in the answer, as a data: URI.
 // Called with a sentence if a correction cannot be saved.
 let onError = null;
@@ -16,9 +17,18 @@ export function connectCorrections(callback) {
   byId('delete').addEventListener('click', () => saveCorrections([]));
 }
 
+// `names` has ten names, none for digits; it is null until the model is known.
+export function nameLabels(names) {
+  classes = names;
+  labelButtons.forEach((button, label) => button.textContent = names?.[label] ?? label);
+  showCorrections(currentImage);
+}
+
+const storageKey = () => ['mnist-corrections', ...classes ?? []].join(' ');
+
 function loadCorrections() {
   try {
-    return JSON.parse(localStorage.getItem(STORAGE_KEY)) ?? [];
+    return JSON.parse(localStorage.getItem(storageKey())) ?? [];
   } catch { // Storage is disabled, or holds something else.
     return [];
   }
@@ -26,7 +36,7 @@ function loadCorrections() {
 
 function saveCorrections(corrections) {
   try {
-    localStorage.setItem(STORAGE_KEY, JSON.stringify(corrections));
+    localStorage.setItem(storageKey(), JSON.stringify(corrections));
   } catch {
     return onError('The correction was not saved: the storage of this browser is full or disabled.');
   }
@@ -34,7 +44,7 @@ function saveCorrections(corrections) {
 }
 
 function createLabelButton(label) {
-  const button = create('button', { type: 'button', textContent: label });
+  const button = create('button', { type: 'button' });
   button.addEventListener('click', () => {
     const others = loadCorrections().filter(({ image }) => image !== currentImage);
     saveCorrections([...others, { label, image: currentImage }]);
@@ -53,7 +63,7 @@ export function showCorrections(image) {
     : 'Corrections are saved in this browser only.';
   byId('download').hidden = byId('delete').hidden = !count;
   labelButtons.forEach((button, label) => {
-    button.disabled = !image;
+    button.disabled = !image || !classes;
     button.ariaPressed = label === given;
   });
   byId('corrections').hidden = isSegmenting();
@@ -70,9 +80,11 @@ async function downloadCorrections() {
 async function encodeCorrections(corrections) {
   const images = await Promise.all(corrections.map(({ image }) => decodePixels(image)));
   const labels = new Uint8Array(corrections.map(({ label }) => label));
+  const names = new TextEncoder().encode(JSON.stringify(classes));
   return {
     'train-images-idx3-ubyte.gz': await gzip([idxHeader(0x803, images.length, 28, 28), ...images]),
     'train-labels-idx1-ubyte.gz': await gzip([idxHeader(0x801, labels.length), labels]),
+    ...classes.length && { 'classes.json': names },
   };
 }
 

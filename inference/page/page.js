@@ -1,10 +1,10 @@
 // The page: draw a digit or choose a picture, see what the model recognizes, and correct it.
 // This module asks the server, and connects the other modules and the events that start it all.
 
-import { showAnswer, showError } from './answer.js';
-import { connectCorrections, showCorrections } from './corrections.js';
+import { nameBars, showAnswer, showError } from './answer.js';
+import { connectCorrections, nameLabels, showCorrections } from './corrections.js';
 import { byId, isSegmenting } from './dom.js';
-import { choosePhoto, clear, connectPicture, isEmpty, makeUpload, paint, undo } from './picture.js';
+import { choosePhoto, clear, connectPicture, isEmpty, makeUpload, paint, setHint, undo } from './picture.js';
 import { checkServer, isServerAway, noticeModel, showAway, watchServer } from './server.js';
 
 const ASK_INTERVAL = 150; // milliseconds
@@ -65,7 +65,7 @@ function showFailure(status, error) {
     return showAway(error);
   }
   reportError(error);
-  if (status === 0) checkServer();
+  checkServer(); // It may be away, or have another kind of model.
 }
 
 function reportError(text) {
@@ -77,6 +77,20 @@ function show(answer, final) {
   showAnswer(answer, final);
   showCorrections(answer?.digits[0].image);
   if (answer) noticeModel(answer.model_version);
+}
+
+// `model` is its metadata, null until it is known: one of digits has no classes.
+function showKind(model) {
+  const classes = JSON.parse(model?.classes ?? '[]'), whole = model?.reading === 'whole';
+  nameBars(classes);
+  nameLabels(model && classes);
+  document.body.classList.toggle('named', classes.length);
+  document.title = byId('title').textContent = whole ? 'Upload a picture' : 'Draw a digit';
+  byId('when').textContent = whole ? '' : ' while you draw';
+  byId('what').textContent = classes.length ? 'answer' : 'digit';
+  setHint(whole ? 'Drop, paste or upload a picture' : 'Draw here, or drop, paste or upload a picture');
+  byId('several').parentElement.hidden = whole;
+  if (whole && isSegmenting()) byId('several').click();
 }
 
 function takeFile(file) {
@@ -128,4 +142,5 @@ byId('take').hidden = !navigator.maxTouchPoints;
 connectPicture(ask);
 connectCorrections(reportError);
 show(null, false);
-watchServer(() => ask(true));
+showKind(null);
+watchServer(() => ask(true), showKind);

@@ -10,6 +10,7 @@ const LARGE_FILE = 2 * 2 ** 20, LARGE_SIDE = 2000; // bytes and pixels, from whi
 let picture = { strokes: [], photo: null };
 let currentStroke = null;
 const undoHistory = [];
+let hint = '';
 // Called after each change: with false while the pen is down, otherwise with true.
 let onChange = null;
 
@@ -27,6 +28,11 @@ export function connectPicture(callback) {
   byId('undo').addEventListener('click', undo);
   byId('clear').addEventListener('click', clear);
   new ResizeObserver(resizePaper).observe(paper);
+}
+
+export function setHint(text) {
+  hint = text;
+  paint();
 }
 
 function replacePicture(next) {
@@ -89,7 +95,7 @@ export function paint() {
   byId('hint').hidden = photo ? Boolean(photo.bitmap) : !isEmpty();
   byId('hint').textContent = photo
     ? `${photo.name} (this browser cannot display it)`
-    : 'Draw here, or drop, paste or upload a picture';
+    : hint;
   byId('undo').disabled = !undoHistory.length;
   byId('clear').disabled = isEmpty();
   drawOnPaper();

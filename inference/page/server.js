@@ -7,13 +7,14 @@ import { isDrawing } from './picture.js';
 const RETRY_INTERVAL = 3000; // milliseconds
 
 let modelVersion = null, nextCheck = null;
-// Called when the server can answer again.
-let onReturn = null;
+// Called when the server can answer again, and with the metadata of the model, null if there is none.
+let onReturn = null, onModel = null;
 
 export const isServerAway = () => !byId('away').hidden;
 
-export function watchServer(callback) {
-  onReturn = callback;
+export function watchServer(returnCallback, modelCallback) {
+  onReturn = returnCallback;
+  onModel = modelCallback;
   checkServer();
 }
 
@@ -53,16 +54,18 @@ export function showAway(reason) {
 function showModel(model) {
   modelVersion = model?.model_version;
   byId('model').textContent = model ? describeModel(model) : 'No model is loaded.';
+  onModel(model);
 }
 
 function describeModel(model) {
-  const nameOf = dataset => ({ mnist: 'MNIST', synthetic: 'synthetic digits' })[dataset] ?? dataset;
+  const names = { mnist: 'MNIST', synthetic: 'synthetic digits', 'fashion-mnist': 'Fashion-MNIST' };
+  const nameOf = dataset => names[dataset] ?? dataset;
   const facts = [`Model ${model.model_version}`];
   if (model.parameters) facts.push(`${Number(model.parameters).toLocaleString('en')} parameters`);
   if (model.dataset) facts.push(`trained on ${nameOf(model.dataset)}`);
-  if (model.test_accuracy) {
-    const testSet = nameOf(model.test_dataset ?? model.dataset);
-    facts.push(`${(100 * model.test_accuracy).toFixed(2)}% accuracy on test images of ${testSet}`);
+  if (model.test_accuracy && model.dataset) {
+    const accuracy = (100 * model.test_accuracy).toFixed(2);
+    facts.push(`${accuracy}% accuracy on test images of ${nameOf(model.dataset)}`);
   }
   const synthetic = model.dataset === 'synthetic'
     ? ' It was trained without any handwriting, only on digits drawn by a program: expect more mistakes.'

@@ -44,12 +44,14 @@ def decode(image: Image.Image) -> Picture:
     """
     width, height = image.size
     scale = jpeg_scale(image.size)
-    if isinstance(image, JpegImageFile):  # MPO, a JPEG with several pictures, included.
+    if isinstance(image, JpegImageFile):
         image.draft("L", (width // scale, height // scale))
     try:
         image.load()
     except DECODER_ERRORS as error:
         raise ImageError("damaged", DAMAGED) from error
+    if image.mode == "P" and image.palette is None:
+        raise ImageError("damaged", DAMAGED)
     orientation = read_orientation(image)
     image = reduce_to_limit(image)
     if (turn := TRANSPOSITIONS[orientation - 1]) is not None:

@@ -10,9 +10,10 @@ import io
 import struct
 import zlib
 
-from PIL import Image, PngImagePlugin
+from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH
+from vision.metadata import without_metadata
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
 ACCEPTED = "JPEG, PNG, BMP, GIF, WebP or TIFF"
@@ -36,9 +37,6 @@ Image.MAX_IMAGE_PIXELS = None
 
 # The shortest side that a JPEG is decoded to.
 DRAFT_SIDE = 360
-
-# Pillow would inflate up to 64 MB of text chunks, which nothing here reads.
-PngImagePlugin.MAX_TEXT_MEMORY = PngImagePlugin.MAX_TEXT_CHUNK
 
 # What Pillow's decoders raise on damaged files, from its source and from fuzzing.
 DECODER_ERRORS = (
@@ -87,11 +85,12 @@ def open_image(data: bytes) -> Image.Image:
     if data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS:
         raise ImageError("unknown_format", HEIC)
     try:
-        if data[8:12] == b"WEBP":
-            check_cost(webp_size(data), WEBP_BYTES_PER_PIXEL)
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        needed, exif = without_metadata(data)
+        if needed[8:12] == b"WEBP":
+            check_cost(webp_size(needed), WEBP_BYTES_PER_PIXEL)
+        image = Image.open(io.BytesIO(needed), formats=FORMATS)
         if isinstance(image, JpegImageFile):
-            check_jpeg(image, data)
+            check_jpeg(image, needed)
         elif image.format == "TIFF":
             check_tiff(image)
         else:
@@ -100,6 +99,8 @@ def open_image(data: bytes) -> Image.Image:
         if data.startswith(SIGNATURES):
             raise ImageError("damaged", DAMAGED) from error
         raise ImageError("unknown_format", UNKNOWN_FORMAT) from error
+    if exif:
+        image.info["exif"] = exif
     return image
 
 
@@ -142,6 +143,7 @@ def check_tiff(image: Image.Image) -> None:
     libtiff may hold a second copy of the picture in one strip.
     """
     cost = 2 * bytes_per_pixel(image)
+    image.info.pop("xmp", None)  # Pillow would search it for an orientation, whatever its type.
     check_cost(image.size, cost)
     check_cost((image.tag_v2.get(TILEWIDTH, 1), image.tag_v2.get(TILELENGTH, 1)), cost)
 

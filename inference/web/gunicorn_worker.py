@@ -1,6 +1,7 @@
 """The gunicorn worker: gevent's, with bounds on the time and memory of each connection.
 
 Used by gunicorn.conf.py:  worker_class = Worker
+docs/design/gevent.md says what to check when another version of gunicorn is installed.
 
 gevent switches to another connection while one waits for its client, so an idle or slow client
 holds a socket and not a thread. What is left to do here is to give every wait a deadline, to limit

@@ -5,8 +5,9 @@ import re
 import sys
 
 import pytest
+import yaml
 from gunicorn_server import running_tiny
-from programs import run_program
+from programs import ROOT, run_program
 
 STUBS = 'for c in docker kind curl make; do eval "$c() { :; }"; export -f $c; done'
 
@@ -69,3 +70,9 @@ def test_the_load_counts_wrong_answers(tmp_path):
     counts = json.loads(result.stdout)
     assert 0 < counts["failed"] <= counts["requests"]
     assert any(re.fullmatch(r"failed: a \d was read as \d", name) for name in counts)
+
+
+def test_the_tests_of_the_alerts_are_of_the_alerts_that_prometheus_has():
+    path = ROOT / "tests" / "e2e" / "alerts_test.yml"
+    (rules,) = yaml.safe_load(path.read_text())["rule_files"]
+    assert (path.parent / rules).resolve() == ROOT / "manifests/monitoring/config/alerts.yml"

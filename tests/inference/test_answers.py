@@ -5,9 +5,19 @@ import io
 
 import numpy as np
 import pytest
-from answers import SEVERAL, UNSURE
+from answers import SEVERAL, UNSURE, UNSURE_OF_CLASS
+from app import create_app
 from PIL import Image, ImageDraw
-from tiny_model import assert_error, drawing, encoded, post, two_lines
+from tiny_model import (
+    NAMED,
+    NAMES,
+    assert_error,
+    drawing,
+    encoded,
+    model_bytes,
+    post,
+    two_lines,
+)
 
 
 def row_of_two() -> bytes:
@@ -113,3 +123,45 @@ def test_segment_keeps_the_digits_of_several_pictures_apart(client):
 )
 def test_a_picture_that_cannot_be_used_is_rejected_with_the_reason(client, data, status, pattern):
     assert_error(post(client, data), status, pattern)
+
+
+@pytest.fixture
+def client_of(tmp_path):
+    """client_of(metadata) is a test client of the server with a model that has this metadata."""
+
+    def client_of(metadata):
+        (tmp_path / "model.onnx").write_bytes(model_bytes("aaaaaaaaaaaa", metadata=metadata))
+        return create_app(tmp_path / "model.onnx").test_client()
+
+    return client_of
+
+
+def test_digits_that_have_names_are_read_as_digits_and_get_their_names(client_of):
+    client = client_of(NAMED)
+    assert post(client, two_lines(7)).json == {"prediction": 7, "label": NAMES[7]}
+    digits = post(client, row_of_two(), query="?segment=1").json["digits"]
+    assert [digit["label"] for digit in digits] == [NAMES[digit["prediction"]] for digit in digits]
+    assert len(digits) == 2
+    details = post(client, mixed(3, 8, 1.0), two_lines(1), query="?details=1").json["predictions"]
+    assert (details[0]["warnings"], details[1]["label"]) == ([UNSURE], NAMES[1])
+
+
+def test_a_model_of_whole_pictures_reads_no_digits(client_of):
+    client = client_of({"reading": "whole"})
+    off_centre = np.zeros((28, 28), np.uint8)
+    off_centre[[13 - 7, 14 + 7], :9] = 255
+    picture = encoded(Image.fromarray(off_centre))
+    uri = post(client, picture, query="?image=1").json["image"]
+    seen = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2])))
+    assert np.array_equal(np.asarray(seen), off_centre)
+    details = post(client, mixed(3, 8, 1.0), query="?details=1").json
+    assert (details["warnings"], "label" in details) == ([UNSURE_OF_CLASS], False)
+    assert_error(post(client, picture, query="?segment=1"), 400, "each picture as a whole")
+    white = encoded(Image.new("L", (40, 40), "white"))
+    assert_error(post(client, white), 422, "Nothing can be seen")
+
+
+@pytest.mark.parametrize("metadata", [{}, NAMED, {"reading": "whole"}])
+def test_the_metadata_of_v2_has_the_names_if_there_are_any(client_of, metadata):
+    answer = client_of(metadata).get("/v2/models/mnist").json
+    assert answer.get("parameters") == ({"classes": NAMES} if metadata == NAMED else None)

@@ -98,7 +98,7 @@ def test_a_program_has_the_output_in_the_documentation(server, program, document
 
 def test_every_example_is_found():
     assert len(COMMANDS) == TEXT.count("\n$ ")
-    assert len(PROGRAMS) == TEXT.count("```python") == 2
+    assert len(PROGRAMS) == TEXT.count("```python") == 1
 
 
 def picture(mode: str, width: int, height: int) -> Image.Image:

@@ -1,5 +1,6 @@
 """The model file: published by training, missing, replaced, broken, unreadable."""
 
+import json
 import logging
 import os
 import re
@@ -15,7 +16,16 @@ from classifier import Classifier
 from gunicorn_server import running, running_tiny
 from onnx import TensorProto
 from soak import FIRST, SECOND, replace_under_load
-from tiny_model import assert_error, model_bytes, multipart, post, publish, two_lines, write_model
+from tiny_model import (
+    NAMES,
+    assert_error,
+    model_bytes,
+    multipart,
+    post,
+    publish,
+    two_lines,
+    write_model,
+)
 
 MISSING = "no model at .*model.onnx.*Train one"
 
@@ -90,9 +100,20 @@ def test_a_broken_model_is_logged_once_and_a_good_one_after_it_is_loaded(tmp_pat
         (model_bytes(SECOND, shape=[1, 28, 28]), r"\['N', 28, 28\]"),
         (model_bytes(SECOND, last="Identity"), "not probabilities"),
         (model_bytes(None), "model_version"),
+        (model_bytes(SECOND, metadata={"reading": "picture"}), "digit or whole, not 'picture'"),
+        *(
+            (model_bytes(SECOND, metadata={"classes": text}), "list of ten different names")
+            for text in (
+                *(json.dumps(names) for names in (NAMES + NAMES[:1], NAMES[:9] + NAMES[:1])),
+                *("names", "10", "[0]"),
+            )
+        ),
     ],
-    ids=["empty", "cut off", "name", "type", "shape", "fixed batch", "no softmax", "no version"],
-)
+    ids=[
+        "empty", "cut off", "name", "type", "shape", "fixed batch", "no softmax", "no version",
+        "reading", "eleven classes", "twice", "no JSON", "number", "no names",
+    ],
+)  # fmt: skip
 def test_a_broken_model_is_rejected_with_the_reason_and_the_old_one_goes_on_serving(
     client, model_path, data, pattern
 ):
@@ -100,6 +121,15 @@ def test_a_broken_model_is_rejected_with_the_reason_and_the_old_one_goes_on_serv
     assert client.get("/readyz").json["model_version"] == FIRST
     assert post(client, two_lines(6)).json == {"prediction": 6}
     assert_error(create_app(model_path).test_client().get("/readyz"), 503, pattern)
+
+
+def test_a_change_of_the_dataset_is_logged(own, model_path, caplog):
+    publish(model_path, model_bytes(SECOND))
+    assert own.current().version == SECOND
+    assert "dataset" not in caplog.text, "of a new model of the same one"
+    publish(model_path, model_bytes(FIRST, dataset="shapes"))
+    assert own.current().version == FIRST
+    assert "the dataset has changed from lines to shapes" in caplog.text
 
 
 def test_a_read_error_is_not_remembered_as_a_rejection(model_path):

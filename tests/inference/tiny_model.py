@@ -5,6 +5,7 @@ rows 13 - d and 14 + d are the lightest, so a test can tell which picture was as
 """
 
 import io
+import json
 import os
 import re
 from pathlib import Path
@@ -17,7 +18,7 @@ from PIL import Image, ImageDraw
 def model_bytes(version: str | None, **changes) -> bytes:
     """A model that reads two lines; `changes` break one part of the agreed interface each.
 
-    With reverse=True it answers 9 - d instead of d.
+    With reverse=True it answers 9 - d instead of d; metadata={...} is added to its own.
     """
     lines = np.zeros((28, 28, 10), np.float32)
     for digit in range(10):
@@ -47,10 +48,13 @@ def model_bytes(version: str | None, **changes) -> bytes:
         graph.input[0].name = graph.node[0].input[0] = changes["input"]
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     if version:
-        helper.set_model_props(
-            model, {"model_version": version, "dataset": changes.get("dataset", "lines")}
-        )
+        facts = {"model_version": version, "dataset": changes.get("dataset", "lines")}
+        helper.set_model_props(model, facts | changes.get("metadata", {}))
     return model.SerializeToString()
+
+
+NAMES = [f"class-{digit}" for digit in range(10)]
+NAMED = {"classes": json.dumps(NAMES)}
 
 
 def publish(path: Path, data: bytes) -> None:

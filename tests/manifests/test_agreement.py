@@ -164,12 +164,16 @@ def test_every_action_of_the_workflow_is_pinned_to_a_commit():
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "Makefile", "docs/troubleshooting.md", "docs/beyond-one-node.md"]
+    "path",
+    [ROOT / "Makefile", *ROOT.glob("*.md"), *sorted(ROOT.glob("docs/**/*.md"))],
+    ids=name_of,
 )
-def test_the_files_that_a_document_names_exist(name):
-    text = (ROOT / name).read_text()
+def test_the_files_that_a_document_names_and_links_to_exist(path):
+    text = path.read_text()
     own = re.findall(r"(?:manifests|samples|scripts|docs|tests|bench)/[\w./*-]*\w\.\w+", text)
-    assert [path for path in sorted(set(own)) if not [*ROOT.glob(path)]] == []
+    assert [each for each in sorted(set(own)) if not [*ROOT.glob(each)]] == []
+    links = re.findall(r"\]\((?!http)([^)#]*)", text)
+    assert [each for each in links if not (path.parent / each).exists()] == []
 
 
 def test_every_file_in_the_manifests_folder_is_named_in_a_document():

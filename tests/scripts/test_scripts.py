@@ -66,6 +66,9 @@ def trained_on(dataset):
         ("0 0", trained_on("synthetic"), {}, 0, ["train", SERVE]),
         ("69 0", trained_on("synthetic"), {}, 0, ["train", SERVE]),
         ("0 0", trained_on("synthetic"), {"DATASET": "synthetic"}, 0, [SERVE]),
+        ("0 0", trained_on("garments"), {}, 0, [SERVE]),
+        ("2 0", trained_on("mnist"), {"DATASET": "garments"}, 2, ["train"]),
+        ("69 0", None, {"DATASET": "garments"}, 69, ["train"]),
         ("0 0", None, {"OUTPUT_DIR": "other"}, 0, ["train", "serve other/model.onnx"]),
     ],
     ids=[
@@ -79,6 +82,9 @@ def trained_on(dataset):
         "a model of synthetic digits is replaced when real data is available",
         "a model of synthetic digits is served until then",
         "a model of synthetic digits is kept if it was asked for",
+        "a model of other data is served without training",
+        "a model of other data than asked for is not served",
+        "synthetic digits do not stand in for other data",
         "the output folder is the one that is served",
     ],
 )

@@ -4,7 +4,7 @@ import gzip
 from collections.abc import Sequence
 from pathlib import Path
 
-import dataset
+import archives
 import numpy as np
 import pytest
 from torchvision.datasets import MNIST
@@ -23,6 +23,6 @@ def save_archives(
     resources = []
     for (name, _), array in zip(MNIST.resources, arrays, strict=True):
         (folder / name).write_bytes(idx(array))
-        resources.append((name, dataset.md5_of(idx(array))))
+        resources.append((name, archives.md5_of(idx(array))))
     monkeypatch.setattr(MNIST, "resources", resources)
     return folder

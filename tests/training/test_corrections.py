@@ -113,7 +113,7 @@ BAD_FILES = {
     "encrypted zip file": (ENCRYPTED, "is encrypted"),
     "fewer labels": (tar(idx_files(PICTURES, DIGITS[:-1])), "6 images, but labels of shape (5,)"),
     "no corrections": (tar(idx_files(PICTURES[:0], DIGITS[:0])), "no corrections"),
-    "label 10": (tar(idx_files(PICTURES, DIGITS + 6)), "the label 13 is not a digit"),
+    "label 10": (tar(idx_files(PICTURES, DIGITS + 6)), "the label 13 is not one of 0 to 9"),
 }
 
 

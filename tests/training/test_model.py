@@ -50,3 +50,14 @@ def test_augmented_digits_are_valid_images_and_all_differ():
     assert len({picture.numpy().tobytes() for picture in first}) == 50
     torch.manual_seed(0)
     assert torch.equal(first, augment.augment(images, RECIPES["default"]))
+
+
+def test_garments_are_mirrored_and_shifted_and_nothing_else():
+    images = torch.zeros(200, 28, 28, dtype=torch.uint8)
+    images[:, 10:20, 5:9] = 200
+    recipe = RECIPES["garments"]._replace(shift=0)
+    augmented = augment.augment(images, recipe).round().to(torch.uint8)
+    kept = (augmented == images).flatten(1).all(dim=1)
+    mirrored = (augmented == images.flip(2)).flatten(1).all(dim=1)
+    assert torch.equal(kept, ~mirrored)
+    assert 60 < mirrored.sum() < 140

@@ -115,7 +115,10 @@ def test_a_network_that_is_sure_of_pictures_unlike_the_held_out_ones_gets_a_high
     images, labels = torch.zeros(300, 28, 28, dtype=torch.uint8), torch.full((300,), 3)
     network = SureOfThree()
     assert evaluate.fit_temperature(logits_of(network, images), labels) < 0.5
-    assert publish.calibrate(network, images, labels) > 2
+    data = small_data()._replace(held_out=images, held_out_labels=labels)
+    assert publish.calibrate(network, data) > 2
+    data = data._replace(non_digits=data.non_digits[:0])
+    assert publish.calibrate(network, data) < 0.5, "a training without drawn images"
 
 
 def version_of(path):

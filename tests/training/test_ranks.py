@@ -8,7 +8,7 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
-import dataset
+import archives
 import pytest
 import ranks
 import torch
@@ -60,7 +60,7 @@ def rank_alone(main, monkeypatch, tmp_path, port):
     """rank_alone(rank, *flags): one of two ranks in this process, which never meets the other."""
     monkeypatch.setattr(ranks, "TIMEOUT", timedelta(seconds=1))  # would end it with 75
     monkeypatch.setattr(MNIST, "mirrors", [])
-    monkeypatch.setattr(dataset, "BACKOFF_SECONDS", 0)
+    monkeypatch.setattr(archives, "BACKOFF_SECONDS", 0)
     for name, value in {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}.items():
         monkeypatch.setenv(name, str(value))
 

@@ -2,7 +2,7 @@
 
 import re
 
-import dataset
+import archives
 import train
 from manifest_files import DOCS
 from programs import ROOT
@@ -20,4 +20,4 @@ def test_every_setting_that_docs_and_e2e_give_to_training_is_read_by_it(monkeypa
         monkeypatch.setenv(name, value)
     options = train.main.make_context("train.py", []).params
     assert {name: str(options[name.lower()]) for name in settings} == settings
-    assert dataset.mirrors([])[0] == mirror["MNIST_MIRROR"]
+    assert archives.mirrors("mnist", [])[0] == mirror["MNIST_MIRROR"]

@@ -15,6 +15,7 @@ import train
 from drawing import non_digits
 from drawing.synthetic import draw_digits
 from model import RECIPES, Recipe, build_network
+from options import complete
 from PIL import Image
 from programs import ROOT
 from publish import published_metadata
@@ -206,10 +207,11 @@ def test_a_flag_wins_over_its_variable_and_an_empty_variable_is_ignored(monkeypa
     monkeypatch.chdir(ROOT / "training")
     monkeypatch.setenv("EPOCHS", "7")
     monkeypatch.setenv("SEED", "")
-    options = train.main.make_context("train.py", ["--epochs", "3"]).params
-    assert (options["epochs"], options["seed"], options["min_accuracy"]) == (3, 0, None)
+    values = train.main.make_context("train.py", ["--epochs", "3"]).params
+    options = complete(**{name: value for name, value in values.items() if name != "previous"})
+    assert (options.recipe.epochs, options.seed, options.min_accuracy) == (3, 0, 0.98)
     folders = (ROOT / "data" / "mnist", ROOT / "artifacts")
-    assert (options["data_dir"], options["output_dir"]) == folders, "in any current folder"
+    assert (options.data_dir, options.output_dir) == folders, "in any current folder"
 
 
 def test_two_epochs_of_real_mnist_read_98_percent_of_its_test_images(mnist_model_file):

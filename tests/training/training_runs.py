@@ -10,12 +10,14 @@ from pathlib import Path
 
 import torch
 import train
+from archives import mirror_variable
+from dataset import DATASETS
 from programs import ROOT
 
 TRAIN = ROOT / "training" / "train.py"
-# Of the options of train.py; MNIST_MIRROR has none.
+# Of the options of train.py; mirrors have none.
 OPTIONS = {option.envvar for option in train.main.params if option.envvar}
-TRAINING_VARIABLES = OPTIONS | {"MNIST_MIRROR"}
+TRAINING_VARIABLES = OPTIONS | {mirror_variable(name) for name in DATASETS}
 
 
 def training_environment(**variables: str) -> dict[str, str]:

@@ -6,8 +6,9 @@ import zlib
 
 import numpy as np
 from corrections import read_idx
-from pen import draw, expect_answer, expect_no_answer, model_input
+from pen import draw, expect_answer, expect_no_answer, model_input, upload
 from playwright.sync_api import expect
+from tiny_model import NAMED, NAMES, model_bytes, two_lines
 
 IMAGES, LABELS = "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"
 
@@ -78,3 +79,28 @@ def test_a_correction_that_cannot_be_saved_is_reported(page):
 def test_without_an_answer_there_is_nothing_to_correct(page):
     for button in page.get_by_role("group").get_by_role("button").all():
         expect(button).to_be_disabled()
+
+
+def test_classes_have_their_names_on_the_page_and_their_corrections_are_kept_apart(
+    open_page, serve, tmp_path
+):
+    model = model_bytes("aaaaaaaaaaaa", metadata={"reading": "whole", **NAMED})
+    (tmp_path / "model.onnx").write_bytes(model)
+    with serve(tmp_path / "model.onnx") as base:
+        page = open_page(base)
+        page.evaluate("localStorage.setItem('mnist-corrections', '[{\"label\": 3}]')")
+        expect(page).to_have_title("Upload a picture")
+        expect(page.locator("#hint")).to_have_text("Drop, paste or upload a picture")
+        expect(page.get_by_label("Several digits")).to_be_hidden()
+        upload(page, "picture.png", two_lines(7))
+        expect_answer(page, NAMES[7])
+        assert page.locator("#bars li.best").inner_text().startswith(NAMES[7])
+        correct(page, NAMES[8])
+        expect(page.locator("#count")).to_have_text("1 correction saved in this browser")
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Download").click()
+        with tarfile.open(download.value.path(), "r:") as archive:
+            assert archive.getnames() == [IMAGES, LABELS, "classes.json"]
+            assert json.load(archive.extractfile("classes.json")) == NAMES
+            assert read_idx(archive.extractfile(LABELS).read()).tolist() == [8]
+        page.close()
