@@ -101,9 +101,10 @@ def test_a_file_error_that_retrying_cannot_fix_has_an_exit_code_of_its_own(numbe
 def test_a_run_that_waits_says_so_and_can_be_ended(tmp_path):
     with process.locked_folder(tmp_path):
         run = start_training(tmp_path, "--dataset", "synthetic")
-        read_until(run, f"waiting for another process that is using {tmp_path}")
+        line = run.stdout.readline()
         run.terminate()
         run.communicate(timeout=60)
+    assert line == f"waiting for another process that is using {tmp_path}\n"
     assert run.returncode == 128 + signal.SIGTERM
 
 
