@@ -25,6 +25,8 @@ bench: .venv/test
 
 bench-reading: .venv/test
 	$(BIN)/python bench/bench_reading.py $(or $(MODEL),artifacts/model.onnx) --half report
+	$(if $(BENCH_PEERS),$(BIN)/pip install --quiet --requirement bench/ocr-requirements.txt)
+	$(if $(BENCH_PEERS),$(BIN)/python bench/ocr_programs.py $(or $(MODEL),artifacts/model.onnx))
 
 fuzz: .venv/test
 	$(BIN)/python tests/stress/fuzz.py --count 100000
