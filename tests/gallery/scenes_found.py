@@ -4,42 +4,25 @@ SCENES["sudoku cell"](glyph, rng) returns the bytes of an upload; glyph is one o
 """
 
 import numpy as np
-from gallery.papers import encode, light, noise, paint, texture
-from gallery.scenes_plain import around, blurred, inside
+from gallery.papers import (
+    PENS,
+    edge,
+    encode,
+    finger,
+    grid,
+    jpeg,
+    noise,
+    page,
+    paint,
+    shapes,
+    texture,
+    turned,
+)
+from gallery.scenes_plain import around, inside
 from gallery.sources import Glyph
-from PIL import ExifTags, Image, ImageDraw
+from PIL import ExifTags, Image
 
-PENS = ((25, 25, 30), (30, 50, 150), (190, 30, 40), (20, 110, 60), (70, 70, 75))
-
-
-def page(cover: np.ndarray, rng: np.random.Generator, ink=None, paper=None) -> np.ndarray:
-    """A photo of a pen's strokes on paper, of any size and light: float32 [H, W, 3]."""
-    size = cover.shape[::-1]
-    ink = PENS[rng.integers(len(PENS))] if ink is None else ink
-    paper = texture(rng, size) if paper is None else paper
-    return paint(cover, ink, paper) * light(rng, size, rng.uniform(0.7, 1))
-
-
-def jpeg(scene: np.ndarray, rng: np.random.Generator, **options) -> bytes:
-    """As a camera saves it: a little blur and noise, quality 60 to 95."""
-    scene = blurred(scene, rng.uniform(0.2, 1))
-    scene = scene + rng.normal(0, rng.uniform(1, 4), (*scene.shape[:2], 1))
-    return encode(scene, "JPEG", quality=int(rng.integers(60, 96)), **options)
-
-
-def turned(scene: np.ndarray, degrees: float) -> np.ndarray:
-    """Float32 [H, W, 3] turned about its middle; what comes in is a copy of the border."""
-    wide = np.pad(scene, ((40, 40), (40, 40), (0, 0)), mode="edge")
-    image = Image.fromarray(np.uint8(np.clip(wide, 0, 255)))
-    return np.asarray(image.rotate(degrees, Image.Resampling.BICUBIC), np.float32)[40:-40, 40:-40]
-
-
-def shapes(size: tuple[int, int], draw) -> np.ndarray:
-    """What draw(ImageDraw, scale) draws, with smooth edges: float32 [H, W] in 0..1."""
-    scale = 4
-    image = Image.new("L", (size[0] * scale, size[1] * scale))
-    draw(ImageDraw.Draw(image), scale)
-    return np.asarray(image.resize(size, Image.Resampling.BOX), np.float32) / 255
+PAGE = 280, 280
 
 
 def sudoku_cell(glyph: Glyph, rng: np.random.Generator) -> bytes:
@@ -48,10 +31,10 @@ def sudoku_cell(glyph: Glyph, rng: np.random.Generator) -> bytes:
     room = side - side // 10 * 2
     digit = inside(glyph.draw(side * rng.uniform(0.5, 0.75)), (room, room), rng)
     cover = np.pad(digit, side // 10)
-    for edge in rng.permutation(4)[: rng.integers(1, 5)]:
+    for side_number in rng.permutation(4)[: rng.integers(1, 5)]:
         thick = int(rng.integers(1, max(2, side // 18)))
         start = int(rng.integers(0, 3))
-        np.rot90(cover, edge)[start : start + thick] = rng.uniform(0.5, 1)
+        np.rot90(cover, side_number)[start : start + thick] = rng.uniform(0.5, 1)
     return jpeg(turned(page(cover, rng, 20), rng.uniform(-2, 2)), rng)
 
 
@@ -127,9 +110,8 @@ def circled(glyph: Glyph, rng: np.random.Generator) -> bytes:
         draw.line(points, 255, int(scale * wide), joint="curve")
 
     cover = shapes((side, side), circle)
-    top, left = ((side - own) // 2 for own in digit.shape)
-    own = cover[top : top + digit.shape[0], left : left + digit.shape[1]]
-    np.maximum(own, digit, out=own)
+    middle = tuple(slice((side - own) // 2, (side - own) // 2 + own) for own in digit.shape)
+    cover[middle] = np.maximum(cover[middle], digit)
     return jpeg(page(around(cover, rng.integers(5, 50, 4)), rng), rng)
 
 
@@ -161,7 +143,7 @@ def phone_photo(glyph: Glyph, rng: np.random.Generator) -> bytes:
     size = 360, 480
     cover = inside(glyph.draw(rng.uniform(110, 225)), (225, 300), rng)
     scene = page(around(cover, (90, 67, 90, 68)), rng)
-    y, x = np.mgrid[-1:1:480j, -1:1:360j]
+    y, x = grid(size)
     scene = turned(scene, rng.uniform(-12, 12)) * (1 - 0.22 * (x**2 + y**2))[..., None]
     if rng.random() < 0.6:
         scene = finger(scene, rng)
@@ -178,16 +160,6 @@ def phone_photo(glyph: Glyph, rng: np.random.Generator) -> bytes:
     return jpeg(np.rot90(scene), rng, exif=exif)
 
 
-def finger(scene: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A finger that is out of focus reaches in from the middle of a side."""
-    height, width = scene.shape[:2]
-    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
-    along, across = ((x, y), (-x, y), (y, x), (-y, x))[rng.integers(4)]
-    distance = ((along - 1.1) / 0.35) ** 2 + ((across - rng.uniform(-0.7, 0.7)) / 0.25) ** 2
-    cover = 1 / (1 + np.exp((np.sqrt(distance) - 1) * 20))
-    return paint(np.float32(cover), (190, 130, 105), scene)
-
-
 def scan(glyph: Glyph, rng: np.random.Generator) -> bytes:
     """A sheet on a scanner with the lid open: black along one or two sides."""
     size = 240, 300
@@ -195,11 +167,46 @@ def scan(glyph: Glyph, rng: np.random.Generator) -> bytes:
     scene = page(cover, rng, 30, 248)
     for side in rng.permutation(4)[: rng.integers(1, 3)]:
         wide = int(rng.integers(6, 30))
-        margins = [wide if side == each else 0 for each in range(4)]
-        top, right, bottom, left = margins
+        top, right, bottom, left = (wide if side == each else 0 for each in range(4))
         pad = ((top, bottom), (left, right), (0, 0))
         scene = np.pad(scene, pad, constant_values=15)
     return encode(scene + rng.normal(0, 2, scene.shape), "JPEG", quality=80)
+
+
+def on_page(glyph: Glyph, rng: np.random.Generator) -> np.ndarray:
+    """Anywhere on a page of 280x280, 60 to 190 pixels long."""
+    return inside(glyph.draw(rng.uniform(60, 190)), PAGE, rng)
+
+
+def rotated(glyph: Glyph, rng: np.random.Generator) -> bytes:
+    """Turned by 5 to 20 degrees."""
+    page = paint(inside(glyph.draw(rng.uniform(60, 150)), PAGE, rng))
+    return encode(turned(page, rng.uniform(5, 20) * rng.choice([-1, 1])))
+
+
+def squared_paper(glyph: Glyph, rng: np.random.Generator) -> bytes:
+    """Printed squares of 14 to 20 pixels, photographed at an angle of up to 10 degrees."""
+    angle, step = np.deg2rad(rng.uniform(-10, 10)), rng.integers(14, 20)
+    y, x = np.mgrid[0:280, 0:280] - 140
+    lines = np.zeros((280, 280))
+    for along in (y * np.cos(angle) - x * np.sin(angle), x * np.cos(angle) + y * np.sin(angle)):
+        offset = abs((along + rng.uniform(0, step)) % step - step / 2)
+        lines = np.maximum(lines, np.clip(1.5 - offset, 0, 1))
+    return encode(paint(on_page(glyph, rng), 40, paint(lines, (150, 180, 220), 245)))
+
+
+def hard_shadow(glyph: Glyph, rng: np.random.Generator) -> bytes:
+    """A shadow with an edge a few pixels wide across the middle."""
+    angle, offset = rng.uniform(0, 2 * np.pi), rng.uniform(-40, 40)
+    y, x = np.mgrid[0:280, 0:280] - 140
+    along = x * np.cos(angle) + y * np.sin(angle) - offset
+    return encode(paint(on_page(glyph, rng)) * (0.5 + 0.5 * edge(along / 3))[..., None])
+
+
+def faint(glyph: Glyph, rng: np.random.Generator) -> bytes:
+    """A pencil on paper, or chalk on a board."""
+    ink, darker = ((160, 0), (210, 170))[rng.integers(2)]
+    return encode(paint(on_page(glyph, rng), ink, texture(rng, PAGE) - darker))
 
 
 SCENES = {
@@ -213,4 +220,8 @@ SCENES = {
     "full stop or comma": with_a_stop,
     "phone photo": phone_photo,
     "scan with a black border": scan,
+    "turned": rotated,
+    "squared paper": squared_paper,
+    "hard shadow": hard_shadow,
+    "pencil or chalk": faint,
 }

@@ -4,9 +4,8 @@ SCENES["meter wheel"](glyph, rng) returns the bytes of an upload; glyph is one o
 """
 
 import numpy as np
-from gallery.papers import encode, noise, paint, texture
-from gallery.scenes_found import jpeg, page
-from gallery.scenes_plain import around, blurred, inside, two_colours
+from gallery.papers import blurred, encode, jpeg, noise, page, paint, texture
+from gallery.scenes_plain import around, inside, two_colours
 from gallery.sources import Glyph, resized
 from PIL import Image, ImageFilter
 

@@ -126,12 +126,6 @@ def test_other_kinds_of_pixels_are_scaled_and_not_clipped(format, pixels):
     assert np.array_equal(gray, expected)
 
 
-def test_the_first_frame_of_an_animation_is_read():
-    first, second = Image.fromarray(arrow()), Image.new("L", (60, 40), 0)
-    data = encoded(first, "GIF", save_all=True, append_images=[second])
-    assert np.array_equal(read_image(data), arrow())
-
-
 @pytest.mark.parametrize("format", image.FORMATS)
 def test_a_picture_cut_off_anywhere_is_refused_as_damaged(format):
     noise = np.random.default_rng(0).integers(0, 256, (80, 80, 3), dtype=np.uint8)

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from gallery import scenes_conditions, scenes_found, scenes_plain, scenes_things
+from gallery import scenes_found, scenes_plain, scenes_things
 from gallery.papers import encode, paint
 from gallery.scenes_empty import EMPTY
 from gallery.sources import Glyph
@@ -21,13 +21,10 @@ from vision.ink import find_ink
 from vision.reading import SURE, Reading, read
 
 SCENES = scenes_plain.SCENES | scenes_found.SCENES | scenes_things.SCENES
-SCENES |= scenes_conditions.SCENES
-# How many of the ten digits are read, where it is not all of them.
-HARD = {"phone photo": 9, "outlined": 7, "turned": 9}
 # How many of the ten digits are read, where it is not all of them. Unlike a trained model, ten
 # digits of a font do not know what stands beside digits.
-MARKED = {"sudoku cell": 9, "underlined": 4, "full stop or comma": 7, "meter wheel": 4}
-HARD = MARKED | {"outlined": 8, "turned": 9}
+HARD = {"sudoku cell": 9, "underlined": 4, "full stop or comma": 7, "meter wheel": 4}
+HARD |= {"outlined": 8, "turned": 9}
 *DIGITS, LETTER = glyphs()
 
 
