@@ -1,4 +1,4 @@
-"""Digits on paper and what surrounds them: a cell, a note, a form, a circle, a finger, a border.
+"""Digits on paper and what surrounds them: a cell, a circle, a finger, a border, squares, a shadow.
 
 SCENES["sudoku cell"](glyph, rng) returns the bytes of an upload; glyph is one of sources.py.
 """
@@ -49,19 +49,6 @@ def whiteboard(glyph: Glyph, rng: np.random.Generator) -> bytes:
     return jpeg(page(cover, rng, PENS[rng.integers(4)], board), rng)
 
 
-def sticky_note(glyph: Glyph, rng: np.random.Generator) -> bytes:
-    """A coloured note, slightly turned, on a table that is darker or lighter."""
-    size = 260, 240
-    notes = ((250, 235, 110), (250, 160, 190), (160, 225, 140), (140, 205, 240))
-    note = np.float32(notes[rng.integers(4)])
-    table = rng.uniform(30, 120, 3) if rng.random() < 0.6 else rng.uniform(225, 250, 3)
-    edge = shapes(size, lambda draw, s: draw.rectangle((35 * s, 30 * s, 225 * s, 215 * s), 255))
-    paper = paint(edge, note, table + 6 * noise(rng, size, 8)[..., None])
-    cover = np.zeros(size[::-1], np.float32)
-    cover[45:200, 50:210] = inside(glyph.draw(rng.uniform(60, 120)), (160, 155), rng)
-    return jpeg(turned(page(cover, rng, PENS[rng.integers(4)], paper), rng.uniform(-8, 8)), rng)
-
-
 def school_paper(glyph: Glyph, rng: np.random.Generator) -> bytes:
     """Ruled paper with a red margin line, which the digit may touch; a digit of 1 to 3 lines."""
     size = 300, 240
@@ -73,15 +60,6 @@ def school_paper(glyph: Glyph, rng: np.random.Generator) -> bytes:
     paper[:, margin : margin + 2] *= (0.95, 0.55, 0.58)
     cover = inside(glyph.draw(step * rng.uniform(1, 3)), size, rng)
     return jpeg(turned(page(cover, rng, PENS[rng.integers(2)], paper), rng.uniform(-4, 4)), rng)
-
-
-def form_field(glyph: Glyph, rng: np.random.Generator) -> bytes:
-    """A digit in a box, printed or drawn, with some margin around the box."""
-    width, height = (int(side) for side in rng.integers((60, 80), (110, 140)))
-    digit = inside(glyph.draw(min(width, height) * rng.uniform(0.55, 0.9)), (width, height), rng)
-    line = int(rng.integers(1, 5))
-    boxed = np.pad(np.pad(digit, 2), line, constant_values=rng.uniform(0.5, 1))
-    return jpeg(turned(page(around(boxed, rng.integers(5, 40, 4)), rng), rng.uniform(-3, 3)), rng)
 
 
 def underlined(glyph: Glyph, rng: np.random.Generator) -> bytes:
@@ -212,9 +190,7 @@ def faint(glyph: Glyph, rng: np.random.Generator) -> bytes:
 SCENES = {
     "sudoku cell": sudoku_cell,
     "whiteboard": whiteboard,
-    "sticky note": sticky_note,
     "school paper": school_paper,
-    "form field": form_field,
     "circled": circled,
     "underlined": underlined,
     "full stop or comma": with_a_stop,

@@ -44,7 +44,6 @@ def handwritten_letters(half: str) -> list[Glyph]:
 # Whose digits are in the sets of the other scenes, where not anybody's.
 SCENE_SOURCES: dict[str, Source] = {
     "whiteboard": hands,
-    "sticky note": hands,
     "school paper": hands,
     "phone photo": hands,
     "out of a number": sources.printed,
@@ -52,10 +51,8 @@ SCENE_SOURCES: dict[str, Source] = {
     "seven segments": sources.segments,
     "dot matrix": sources.printed,
     "neon": hands,
-    "patterned card": sources.printed,
     "embossed": sources.printed,
     "outlined": sources.printed,
-    "halftone": sources.printed,
     "corner of a canvas": hands,
 }
 plain = scenes_plain.SCENES

@@ -127,9 +127,10 @@ def test_the_keyboard_alone_is_enough(page):
     def press_tab_until(identity):
         for _ in range(20):
             page.keyboard.press("Tab")
-            if page.evaluate("document.activeElement.id || document.activeElement.textContent") == (
-                identity
-            ):
+            active = page.evaluate(
+                "document.activeElement.id || document.activeElement.textContent"
+            )
+            if active == identity:
                 return page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
         raise AssertionError(f"Tab does not reach {identity}")
 
@@ -155,6 +156,21 @@ def test_the_keyboard_alone_is_enough(page):
     assert np.array_equal(model_input(page), before)
     page.keyboard.press("Delete")
     expect_no_answer(page)
+
+
+def test_the_undo_button_takes_back_one_step_after_another(page):
+    undo = page.get_by_role("button", name="Undo")
+    expect(undo).to_be_disabled()
+    draw(page, 7)
+    expect_answer(page, "7")
+    upload(page, "3.png", encoded(photo(3)))
+    expect_answer(page, "3")
+    undo.click()
+    expect_answer(page, "7")
+    for _ in STROKES["7"]:
+        undo.click()
+    expect_no_answer(page)
+    expect(undo).to_be_disabled()
 
 
 def test_a_picture_is_dropped_or_pasted_and_other_things_are_explained(page):

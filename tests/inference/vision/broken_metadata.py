@@ -134,10 +134,8 @@ def gif(picture: bytes) -> dict[str, bytes]:
 
 
 def bmp(picture: bytes) -> dict[str, bytes]:
-    places = {"size of the file": 2, "size of the pixels": 34, "resolution": 38, "colours": 46}
     return {
-        f"{name} {value:x}": picture[:at] + struct.pack("<I", value) + picture[at + 4 :]
-        for name, at in places.items()
+        f"{value} colours": picture[:46] + struct.pack("<I", value) + picture[50:]
         for value in (0, 300, 2**31, 2**32 - 1)
     }
 

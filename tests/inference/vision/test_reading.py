@@ -60,6 +60,23 @@ def test_a_digit_is_read_in_every_scene(name):
     )
 
 
+def test_a_digit_in_a_circle_is_read_without_the_circle():
+    y, x = np.mgrid[0:200, 0:160] - np.array([100, 76])[:, None, None]
+    circled = np.where(abs(np.hypot(x, y) - 72) < 3, 20, on_a_page(DIGITS[6]))
+    probabilities = read(np.uint8(circled), classify).probabilities[0]
+    assert probabilities.argmax() == 6
+    assert probabilities.max() > SURE
+
+
+@pytest.mark.parametrize(("digit", "size"), [(7, 8), (8, 10)])
+def test_the_squares_of_a_digit_of_few_enlarged_pixels_are_not_taken_for_its_shape(digit, size):
+    cover = np.pad(DIGITS[digit].draw(size), 1)
+    page = np.uint8(255 - 255 * np.kron(cover, np.ones((16, 16))))
+    probabilities = read(page, classify).probabilities[0]
+    assert probabilities.argmax() == digit
+    assert probabilities.max() > SURE
+
+
 @pytest.mark.parametrize("name", EMPTY)
 def test_an_empty_page_is_refused_or_the_answer_is_unsure(name):
     rng = np.random.default_rng(0)
@@ -68,7 +85,7 @@ def test_an_empty_page_is_refused_or_the_answer_is_unsure(name):
             assert answer(upload)[1] < SURE
 
 
-@pytest.mark.parametrize("scene", ["plain", "cut out", "cropped", "form field", "neon"])
+@pytest.mark.parametrize("scene", ["plain", "cut out", "cropped", "sudoku cell", "neon"])
 def test_a_letter_is_answered_unsurely(scene):
     rng = np.random.default_rng(0)
     assert all(answer(SCENES[scene](LETTER, rng))[1] < SURE for _ in range(5))
