@@ -205,21 +205,3 @@ def test_a_photo_over_the_servers_limit_is_reduced_before_it_is_sent(page):
     assert len(content) > MAX_REQUEST_BYTES
     upload(page, "photo.bmp", content)
     expect_answer(page, "3")
-
-
-def test_a_bad_file_is_explained_in_the_servers_words(page, server):
-    notes = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"not a picture"}
-    answer = page.request.post(f"{server}/predict", multipart={"file": notes})
-    assert answer.status == 415
-    upload(page, "notes.txt", notes["buffer"])
-    expect(page.get_by_role("alert")).to_have_text(answer.json()["error"])
-    expect(page.locator("#hint")).to_contain_text("notes.txt")
-    draw(page, 7)
-    expect_answer(page, "7")
-    expect(page.get_by_role("alert")).to_be_hidden()
-
-
-def test_an_answer_that_is_not_json_is_reported_with_its_status(page):
-    page.route("**/predict*", lambda route: route.fulfill(status=502, body="<html>Bad Gateway"))
-    draw(page, 7)
-    expect(page.get_by_role("alert")).to_have_text("The server answered 502 without JSON.")
