@@ -15,14 +15,15 @@ from tiny_model import multipart, two_lines
 def test_no_accepted_request_is_lost_when_the_server_is_stopped(tmp_path, model_file):
     counts, ended = Counter(), threading.Event()
     with running(tmp_path, MODEL_PATH=str(model_file)) as server, ThreadPoolExecutor(16) as pool:
-        for _ in range(16):
-            pool.submit(send, server.url, ended, counts, [], 60)
+        tasks = [pool.submit(send, server.url, ended, counts, [], 60) for _ in range(16)]
         try:
             server.wait_until(lambda: counts["requests"] > 64)
             server.process.terminate()
             assert server.process.wait(60) == 0
         finally:
             ended.set()
+    for task in tasks:
+        task.result()
     failed = [name for name in counts if name.startswith("failed")]
     assert all("ConnectionRefusedError" in name for name in failed), counts
 
