@@ -38,7 +38,7 @@ def grid(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def edge(distance: np.ndarray) -> np.ndarray:
-    """A soft edge: from 0 through 1/2 where the distance is 0 to 1, over about two units."""
+    """A soft edge, the logistic curve: 0 far below a distance of 0, 1/2 at it, 1 far above it."""
     return 1 / (1 + np.exp(-np.clip(distance, -50, 50)))
 
 

@@ -31,10 +31,10 @@ def sudoku_cell(glyph: Glyph, rng: np.random.Generator) -> bytes:
     room = side - side // 10 * 2
     digit = inside(glyph.draw(side * rng.uniform(0.5, 0.75)), (room, room), rng)
     cover = np.pad(digit, side // 10)
-    for side_number in rng.permutation(4)[: rng.integers(1, 5)]:
+    for turns in rng.permutation(4)[: rng.integers(1, 5)]:
         thick = int(rng.integers(1, max(2, side // 18)))
         start = int(rng.integers(0, 3))
-        np.rot90(cover, side_number)[start : start + thick] = rng.uniform(0.5, 1)
+        np.rot90(cover, turns)[start : start + thick] = rng.uniform(0.5, 1)
     return jpeg(turned(page(cover, rng, 20), rng.uniform(-2, 2)), rng)
 
 
@@ -158,8 +158,8 @@ def on_page(glyph: Glyph, rng: np.random.Generator) -> np.ndarray:
 
 def rotated(glyph: Glyph, rng: np.random.Generator) -> bytes:
     """Turned by 5 to 20 degrees."""
-    page = paint(inside(glyph.draw(rng.uniform(60, 150)), PAGE, rng))
-    return encode(turned(page, rng.uniform(5, 20) * rng.choice([-1, 1])))
+    scene = paint(inside(glyph.draw(rng.uniform(60, 150)), PAGE, rng))
+    return encode(turned(scene, rng.uniform(5, 20) * rng.choice([-1, 1])))
 
 
 def squared_paper(glyph: Glyph, rng: np.random.Generator) -> bytes:
