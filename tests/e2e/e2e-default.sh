@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Steps 4 to 9 of the README in the namespace default, for tests/e2e/e2e.sh. Sourced by it.
 # shellcheck disable=SC2154
-create_training_settings() { # in the current namespace
-  kubectl create configmap training-settings --from-literal "EPOCHS=$epochs" \
+create_training_settings() { # EPOCHS: in the current namespace
+  kubectl create configmap training-settings --from-literal "EPOCHS=$1" \
     ${MNIST_MIRROR:+--from-literal "MNIST_MIRROR=$MNIST_MIRROR"} ${DATASET:+--from-literal "DATASET=$DATASET"} >/dev/null
 }
 
 train_in_a_pod() {
-  create_training_settings
+  # One epoch, because nothing is interrupted here.
+  create_training_settings 1
   readme 4
   wait_for 60 "the Pod has trained" trained mnist-train
   kubectl logs mnist-train --tail 3 | sed 's/^/    /'
@@ -32,6 +33,7 @@ serve_in_default() {
 }
 
 answer_from_outside() {
+  [[ -z ${background[packages]-} ]] || finish_background packages
   readme 8 "${DATASET:+/make testing-images/d; s#data/testing/7/7030.jpg#samples/digits/7.png#}"
   contains " $address " cat "$tmp/step.log" || die "the Service has not the first address of the pool, $address"
   contains '{"prediction": 7}' cat "$tmp/step.log" || die "the README's request was not answered with a 7"

@@ -40,6 +40,18 @@ wait_for() { # SECONDS SENTENCE COMMAND...: until the command succeeds
   note "$sentence"
 }
 
+declare -A background # the process of each name
+
+in_background() { # NAME COMMAND...: starts the command, so that the steps until `finish_background NAME` need not wait for it
+  "${@:2}" >"$tmp/$1.log" 2>&1 &
+  background[$1]=$!
+}
+
+finish_background() { # NAME: waits for the command, which must succeed
+  wait "${background[$1]}" || { cat "$tmp/$1.log" >&3; die "failed in the background: $1"; }
+  unset "background[$1]"
+}
+
 contains() { # TEXT COMMAND...: whether the command succeeds and prints the text
   local text=$1 output
   shift
@@ -152,6 +164,7 @@ finish() { # runs whenever the script ends, also after a signal
   [[ $code == 0 || ! -s $tmp/kubeconfig ]] || report_failure >&2
   [[ -z ${stopped-} ]] || docker start "$stopped" >/dev/null || true
   stop_forwarding
+  [[ ${#background[@]} == 0 ]] || kill "${background[@]}" 2>/dev/null || true
   if [[ -s $tmp/kubeconfig ]]; then
     [[ -z ${metrics_server-} ]] || helm uninstall metrics-server --namespace kube-system >/dev/null || true
     let_cilium_back || true

@@ -25,7 +25,11 @@ run_prometheus() {
   forward_port deployment/prometheus 9090
   # One picture that cannot be used, for the panel that counts them.
   curl --silent --output /dev/null --form file=@README.md "http://$address:5000/predict"
-  load_in_the_cluster 50 >"$tmp/load" || { cat "$tmp/load" >&3; die "requests failed"; }
+  in_background load-for-prometheus load_in_the_cluster 50
+}
+
+query_prometheus() {
+  finish_background load-for-prometheus
   wait_for 60 "every query of the dashboard and of the alerts has a result" \
     python3 tests/e2e/prometheus_queries.py "$url"
   note "$(tail -n 1 "$tmp/wait")"
@@ -52,14 +56,17 @@ monitor() {
   start_the_probe
   run_prometheus
   isolate_the_metrics_port
+  query_prometheus
 }
 
-install_metrics_server() {
+install_metrics_server() { # it needs a minute until it has the CPU use of a Pod
   kubectl get apiservice v1beta1.metrics.k8s.io >/dev/null 2>&1 && return
   metrics_server=installed
   helm install metrics-server "$metrics_server_chart" --namespace kube-system \
     --set 'args={--kubelet-insecure-tls}' >/dev/null
-  kubectl --namespace kube-system rollout status deployment/metrics-server --timeout 3m >/dev/null
+}
+
+wait_for_metrics_server() {
   wait_for 120 "metrics-server has the CPU use of the servers" \
     kubectl top pods --selector app.kubernetes.io/name=mnist-inference
 }
@@ -72,7 +79,7 @@ replicas() { # COMPARISON: whether the number of ready servers fulfils it, for e
 
 autoscale() {
   local load_pid began
-  install_metrics_server
+  wait_for_metrics_server
   cp -r manifests "$tmp/manifests"
   printf 'components:\n  - autoscaling\n' >>"$tmp/manifests/kustomization.yaml"
   kubectl apply -k "$tmp/manifests" >/dev/null

@@ -7,7 +7,7 @@
 #   DOCKER_BUILD_ARGS  more arguments for both docker build commands
 #   EXTRA_IMAGES       images to load into the nodes, for a cluster that cannot pull those of Prometheus and metrics-server
 #   METRICS_SERVER_CHART  a chart's URL or folder
-#   EPOCHS             of each training (at least 2, the default)
+#   EPOCHS             of the trainings in the namespace mnist, some of which are interrupted (at least 2, the default)
 #   MNIST_MIRROR       where Pods download MNIST from, before they try the public mirrors; on port 80 or 443
 #   DATASET            synthetic, where no mirror can be reached; the request then has a picture of the repository
 set -euo pipefail
@@ -58,6 +58,8 @@ check_requirements() {
 }
 
 build_and_load() {
+  # For `make testing-images` in the README's step 8.
+  [[ -n ${DATASET-} ]] || in_background packages make --silent .venv/run
   readme 2
   # shellcheck disable=SC2086  # several images
   [[ -z ${EXTRA_IMAGES-} ]] || kind load docker-image $EXTRA_IMAGES >/dev/null 2>&1 || die "cannot load $EXTRA_IMAGES"
@@ -65,7 +67,8 @@ build_and_load() {
 
 choose_a_namespace() {
   readme 3
-  create_training_settings
+  create_training_settings "$epochs"
+  install_metrics_server
   kubectl label nodes "$worker" training=allowed >/dev/null
   fails_with 'violates PodSecurity "restricted' kubectl run careless --image mnist:inference --dry-run=server ||
     die "a Pod without a security context was admitted"

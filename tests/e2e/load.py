@@ -6,6 +6,7 @@ It ends after SECONDS, or earlier when STOP_FILE exists, prints one line of JSON
 if any request has failed: no connection, no response, another status than 200, or another digit
 than the picture's. A reused connection that the server has closed in the meantime is opened again
 and the request repeated once, as RFC 9110, section 9.2.2, allows; these are counted as "repeated".
+With STOP_FILE, the load runs beside what is tested, and pauses so that it leaves CPU time for that.
 """
 
 import http.client
@@ -18,6 +19,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 CONNECTIONS = 4
+PAUSE_SECONDS = 0.02  # of each connection between two requests, with STOP_FILE
 SAMPLES = Path(__file__).parents[2] / "samples/digits"
 PICTURES = [(path.name[0], path.read_bytes()) for path in sorted(SAMPLES.glob("*.png"))]
 
@@ -34,7 +36,12 @@ def failure(connection: http.client.HTTPConnection, digit: str, picture: bytes) 
 
 
 def send(
-    url: str, ended: threading.Event, counts: Counter, latest: list[float], timeout: float = 10
+    url: str,
+    ended: threading.Event,
+    counts: Counter,
+    latest: list[float],
+    timeout: float = 10,
+    pause: float = 0,
 ) -> None:
     """Send pictures over one connection until `ended` is set, counting what happens."""
     parts = urlsplit(url)
@@ -62,6 +69,7 @@ def send(
         if reason:
             counts[f"failed: {reason}"] += 1
         latest.append(time.monotonic() - began)
+        ended.wait(pause)
     connection.close()
 
 
@@ -69,9 +77,11 @@ def main() -> int:
     """Run the load; return the exit code."""
     url, seconds = sys.argv[1], float(sys.argv[2])
     stop = Path(sys.argv[3]) if len(sys.argv) > 3 else None
+    pause = PAUSE_SECONDS if stop else 0
     ended, counts, latest = threading.Event(), Counter(), []
     threads = [
-        threading.Thread(target=send, args=(url, ended, counts, latest)) for _ in range(CONNECTIONS)
+        threading.Thread(target=send, args=(url, ended, counts, latest, 10, pause))
+        for _ in range(CONNECTIONS)
     ]
     began = time.monotonic()
     for thread in threads:

@@ -34,6 +34,8 @@ def run(tmp_path, script):
         ("prints_nothing false", False),
         ("wait_for 1 'it is true' true", True),
         ("wait_for 1 'it is true' false", False),
+        ("in_background job true; finish_background job", True),
+        ("in_background job false; finish_background job", False),
     ],
 )
 def test_a_check_fails_when_the_text_is_missing_and_when_the_command_fails(tmp_path, check, passes):
