@@ -134,7 +134,7 @@ def tiff(picture: bytes) -> dict[str, bytes]:
     return files
 
 
-# By format. A GIF has no metadata that the server or Pillow looks at.
+# By format. The extensions of a GIF are left to Pillow.
 BROKEN = {"PNG": png, "JPEG": jpeg, "WEBP": webp, "BMP": bmp, "TIFF": tiff}
 
 
