@@ -5,9 +5,20 @@ digit, in print or by hand; left out are B b D G g I i J j L l O o P p Q q S s U
 """
 
 import numpy as np
-from gallery.papers import encode, light, noise, paint, texture
-from gallery.scenes_found import finger, jpeg, shapes, turned
-from PIL import Image
+from gallery.papers import (
+    edge,
+    encode,
+    finger,
+    grid,
+    jpeg,
+    light,
+    noise,
+    paint,
+    shapes,
+    shrunk,
+    texture,
+    turned,
+)
 
 LETTERS = "AEFHKMNRTVWXYadefhkmnrtwx"
 SIZE = 280, 240
@@ -20,10 +31,22 @@ def sheet(rng: np.random.Generator) -> np.ndarray:
     return 225 + grain - rng.uniform(0, 30) + rng.uniform(-6, 6, 3)
 
 
-def grid(scene: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    height, width = scene.shape[:2]
-    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
-    return y, x
+def lit_sheet(rng: np.random.Generator) -> np.ndarray:
+    """Paper in light that falls to a half or less of it."""
+    scene = sheet(rng)
+    return scene * light(rng, scene.shape[1::-1], rng.uniform(0.5, 1))
+
+
+def across(scene: np.ndarray, angle: float) -> np.ndarray:
+    """The distance of each pixel from a line through the middle, 1 at the nearest side."""
+    y, x = grid(scene.shape[1::-1])
+    return x * np.cos(angle) + y * np.sin(angle)
+
+
+def distance(scene: np.ndarray, x: float, y: float) -> np.ndarray:
+    """The distance of each pixel from a point, whose x and y are -1 to 1."""
+    down, right = grid(scene.shape[1::-1])
+    return np.hypot(right - x, down - y)
 
 
 def noisy(rng: np.random.Generator) -> bytes:
@@ -36,28 +59,27 @@ def noisy(rng: np.random.Generator) -> bytes:
 def shadow(rng: np.random.Generator, soft: bool) -> bytes:
     """A straight or round edge between light and shade: 2 to 6 pixels wide, or 30 to 90."""
     scene = sheet(rng)
-    y, x = grid(scene)
     angle = rng.uniform(0, 2 * np.pi)
-    along = x * np.cos(angle) + y * np.sin(angle) - rng.uniform(-0.4, 0.4)
+    along = across(scene, angle) - rng.uniform(-0.4, 0.4)
     if rng.random() < 0.4:
-        along = np.hypot(x - np.cos(angle), y - np.sin(angle)) - rng.uniform(0.5, 1.1)
+        along = distance(scene, np.cos(angle), np.sin(angle)) - rng.uniform(0.5, 1.1)
     width = rng.uniform(0.1, 0.3) if soft else rng.uniform(0.008, 0.02)
-    shade = 1 / (1 + np.exp(-np.clip(along / width * 2, -50, 50)))
+    shade = edge(along / width * 2)
     return jpeg(scene * (1 - rng.uniform(0.25, 0.6) * shade)[..., None], rng)
 
 
 def narrow_shadow(rng: np.random.Generator) -> bytes:
     """The shadow of a lamp's arm across the page, or of a hand or a head that reaches in."""
     scene = sheet(rng)
-    y, x = grid(scene)
     angle = rng.uniform(0, 2 * np.pi)
-    across = x * np.cos(angle) + y * np.sin(angle) - rng.uniform(-0.5, 0.5)
-    inside = rng.uniform(0.1, 0.3) - abs(across)
+    aside = across(scene, angle) - rng.uniform(-0.5, 0.5)
+    inside = rng.uniform(0.1, 0.3) - abs(aside)
     if rng.random() < 0.5:
+        y, x = grid(scene.shape[1::-1])
         along = y * np.cos(angle) - x * np.sin(angle)
         radius = rng.uniform(0.3, 0.6)
-        inside = radius - np.hypot(across, np.maximum(rng.uniform(0, 0.6) - along, 0))
-    shade = 1 / (1 + np.exp(-np.clip(inside / rng.uniform(0.01, 0.08) * 2, -50, 50)))
+        inside = radius - np.hypot(aside, np.maximum(rng.uniform(0, 0.6) - along, 0))
+    shade = edge(inside / rng.uniform(0.01, 0.08) * 2)
     return jpeg(scene * (1 - rng.uniform(0.2, 0.55) * shade)[..., None], rng)
 
 
@@ -74,47 +96,15 @@ def lined(rng: np.random.Generator, columns: bool) -> bytes:
     return jpeg(scene * light(rng, scene.shape[1::-1], rng.uniform(0.6, 1)), rng)
 
 
-def folded(rng: np.random.Generator) -> bytes:
-    """One or two folds: a thin line between two halves of slightly different brightness."""
-    scene = sheet(rng)
-    y, x = grid(scene)
-    for angle in (rng.uniform(-0.2, 0.2) + np.pi / 2 * np.arange(2))[: rng.integers(1, 3)]:
-        along = x * np.cos(angle) + y * np.sin(angle) - rng.uniform(-0.5, 0.5)
-        crease = rng.choice([-1, 1]) * rng.uniform(0.08, 0.25) * np.exp(-((along / 0.012) ** 2))
-        scene = scene * (1 + crease + rng.uniform(0.02, 0.08) * np.tanh(along / 0.03))[..., None]
-    return jpeg(scene, rng)
-
-
 def crumpled(rng: np.random.Generator) -> bytes:
     """Facets with creases between them."""
     scene = sheet(rng)
-    y, x = grid(scene)
     points = rng.uniform(-1, 1, (int(rng.integers(6, 20)), 2))
-    distances = np.stack([np.hypot(y - b, x - a) for a, b in points])
+    distances = np.stack([distance(scene, x, y) for x, y in points])
     facet = rng.uniform(0.82, 1.05, len(points))[distances.argmin(axis=0)]
     first, second = np.sort(distances, axis=0)[:2]
     crease = 1 - 0.15 * np.exp(-(((second - first) / 0.03) ** 2))
     return jpeg(scene * (facet * crease)[..., None], rng)
-
-
-def table_edge(rng: np.random.Generator) -> bytes:
-    """A sheet that ends within the picture; the table is darker, sometimes lighter."""
-    scene = sheet(rng)
-    y, x = grid(scene)
-    angle = rng.uniform(-0.3, 0.3) + np.pi / 2 * rng.integers(4)
-    along = x * np.cos(angle) + y * np.sin(angle) - rng.uniform(0.2, 0.8)
-    table = rng.uniform((40, 30, 20), (150, 120, 100))
-    if rng.random() < 0.2:
-        scene, table = scene - 110, np.full(3, 225)
-    grain = 6 * noise(rng, scene.shape[1::-1], 6)[..., None]
-    return jpeg(paint(np.float32(along > 0), table, scene - grain) + grain, rng)
-
-
-def vignette(rng: np.random.Generator) -> bytes:
-    """Dark towards the corners."""
-    scene = sheet(rng)
-    y, x = grid(scene)
-    return jpeg(scene * (1 - rng.uniform(0.1, 0.35) * (x**2 + y**2))[..., None], rng)
 
 
 def fingered(rng: np.random.Generator) -> bytes:
@@ -128,7 +118,7 @@ def gradient(rng: np.random.Generator) -> bytes:
     scene = sheet(rng)
     if rng.random() < 0.5:
         return jpeg(scene * light(rng, scene.shape[1::-1], rng.uniform(0.3, 0.9)), rng)
-    y, x = grid(scene)
+    y, x = grid(scene.shape[1::-1])
     middle = rng.uniform(-1, 1, 2)
     fall = 1 / (1 + rng.uniform(0.2, 1) * ((x - middle[0]) ** 2 + (y - middle[1]) ** 2))
     return jpeg(scene * fall[..., None], rng)
@@ -136,9 +126,7 @@ def gradient(rng: np.random.Generator) -> bytes:
 
 def blocks(rng: np.random.Generator) -> bytes:
     """A gradient saved with a quality of 5 to 20, so that blocks of 8x8 pixels show."""
-    scene = sheet(rng)
-    scene = scene * light(rng, scene.shape[1::-1], rng.uniform(0.5, 1))
-    return encode(scene, "JPEG", quality=int(rng.integers(5, 21)))
+    return encode(lit_sheet(rng), "JPEG", quality=int(rng.integers(5, 21)))
 
 
 def stained(rng: np.random.Generator) -> bytes:
@@ -160,14 +148,6 @@ def stained(rng: np.random.Generator) -> bytes:
     return jpeg(paint(shapes(size, stain) * 0.5, (120, 85, 50), scene), rng)
 
 
-def small(rng: np.random.Generator) -> bytes:
-    """A photo of paper in uneven light, shrunk to 28x28."""
-    scene = sheet(rng)
-    scene = scene * light(rng, scene.shape[1::-1], rng.uniform(0.5, 1))
-    gray = Image.fromarray(np.uint8(np.clip(scene[..., 0], 0, 255))).resize((28, 28))
-    return encode(np.asarray(gray, np.float32) + rng.normal(0, 2, (28, 28)))
-
-
 EMPTY = {
     "noise": noisy,
     "soft shadow": lambda rng: shadow(rng, soft=True),
@@ -175,13 +155,10 @@ EMPTY = {
     "narrow shadow": narrow_shadow,
     "ruled": lambda rng: lined(rng, columns=False),
     "squared": lambda rng: lined(rng, columns=True),
-    "folded": folded,
     "crumpled": crumpled,
-    "table's edge": table_edge,
-    "vignette": vignette,
     "finger": fingered,
     "uneven light": gradient,
     "JPEG blocks": blocks,
     "stains and dust": stained,
-    "28x28": small,
+    "28x28": lambda rng: shrunk(lit_sheet(rng), rng),
 }

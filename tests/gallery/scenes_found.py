@@ -1,45 +1,28 @@
-"""Digits on paper and what surrounds them: a cell, a note, a form, a circle, a finger, a border.
+"""Digits on paper and what surrounds them: a cell, a circle, a finger, a border, squares, a shadow.
 
 SCENES["sudoku cell"](glyph, rng) returns the bytes of an upload; glyph is one of sources.py.
 """
 
 import numpy as np
-from gallery.papers import encode, light, noise, paint, texture
-from gallery.scenes_plain import around, blurred, inside
+from gallery.papers import (
+    PENS,
+    edge,
+    encode,
+    finger,
+    grid,
+    jpeg,
+    noise,
+    page,
+    paint,
+    shapes,
+    texture,
+    turned,
+)
+from gallery.scenes_plain import around, inside
 from gallery.sources import Glyph
-from PIL import ExifTags, Image, ImageDraw
+from PIL import ExifTags, Image
 
-PENS = ((25, 25, 30), (30, 50, 150), (190, 30, 40), (20, 110, 60), (70, 70, 75))
-
-
-def page(cover: np.ndarray, rng: np.random.Generator, ink=None, paper=None) -> np.ndarray:
-    """A photo of a pen's strokes on paper, of any size and light: float32 [H, W, 3]."""
-    size = cover.shape[::-1]
-    ink = PENS[rng.integers(len(PENS))] if ink is None else ink
-    paper = texture(rng, size) if paper is None else paper
-    return paint(cover, ink, paper) * light(rng, size, rng.uniform(0.7, 1))
-
-
-def jpeg(scene: np.ndarray, rng: np.random.Generator, **options) -> bytes:
-    """As a camera saves it: a little blur and noise, quality 60 to 95."""
-    scene = blurred(scene, rng.uniform(0.2, 1))
-    scene = scene + rng.normal(0, rng.uniform(1, 4), (*scene.shape[:2], 1))
-    return encode(scene, "JPEG", quality=int(rng.integers(60, 96)), **options)
-
-
-def turned(scene: np.ndarray, degrees: float) -> np.ndarray:
-    """Float32 [H, W, 3] turned about its middle; what comes in is a copy of the border."""
-    wide = np.pad(scene, ((40, 40), (40, 40), (0, 0)), mode="edge")
-    image = Image.fromarray(np.uint8(np.clip(wide, 0, 255)))
-    return np.asarray(image.rotate(degrees, Image.Resampling.BICUBIC), np.float32)[40:-40, 40:-40]
-
-
-def shapes(size: tuple[int, int], draw) -> np.ndarray:
-    """What draw(ImageDraw, scale) draws, with smooth edges: float32 [H, W] in 0..1."""
-    scale = 4
-    image = Image.new("L", (size[0] * scale, size[1] * scale))
-    draw(ImageDraw.Draw(image), scale)
-    return np.asarray(image.resize(size, Image.Resampling.BOX), np.float32) / 255
+PAGE = 280, 280
 
 
 def sudoku_cell(glyph: Glyph, rng: np.random.Generator) -> bytes:
@@ -48,10 +31,10 @@ def sudoku_cell(glyph: Glyph, rng: np.random.Generator) -> bytes:
     room = side - side // 10 * 2
     digit = inside(glyph.draw(side * rng.uniform(0.5, 0.75)), (room, room), rng)
     cover = np.pad(digit, side // 10)
-    for edge in rng.permutation(4)[: rng.integers(1, 5)]:
+    for turns in rng.permutation(4)[: rng.integers(1, 5)]:
         thick = int(rng.integers(1, max(2, side // 18)))
         start = int(rng.integers(0, 3))
-        np.rot90(cover, edge)[start : start + thick] = rng.uniform(0.5, 1)
+        np.rot90(cover, turns)[start : start + thick] = rng.uniform(0.5, 1)
     return jpeg(turned(page(cover, rng, 20), rng.uniform(-2, 2)), rng)
 
 
@@ -66,19 +49,6 @@ def whiteboard(glyph: Glyph, rng: np.random.Generator) -> bytes:
     return jpeg(page(cover, rng, PENS[rng.integers(4)], board), rng)
 
 
-def sticky_note(glyph: Glyph, rng: np.random.Generator) -> bytes:
-    """A coloured note, slightly turned, on a table that is darker or lighter."""
-    size = 260, 240
-    notes = ((250, 235, 110), (250, 160, 190), (160, 225, 140), (140, 205, 240))
-    note = np.float32(notes[rng.integers(4)])
-    table = rng.uniform(30, 120, 3) if rng.random() < 0.6 else rng.uniform(225, 250, 3)
-    edge = shapes(size, lambda draw, s: draw.rectangle((35 * s, 30 * s, 225 * s, 215 * s), 255))
-    paper = paint(edge, note, table + 6 * noise(rng, size, 8)[..., None])
-    cover = np.zeros(size[::-1], np.float32)
-    cover[45:200, 50:210] = inside(glyph.draw(rng.uniform(60, 120)), (160, 155), rng)
-    return jpeg(turned(page(cover, rng, PENS[rng.integers(4)], paper), rng.uniform(-8, 8)), rng)
-
-
 def school_paper(glyph: Glyph, rng: np.random.Generator) -> bytes:
     """Ruled paper with a red margin line, which the digit may touch; a digit of 1 to 3 lines."""
     size = 300, 240
@@ -90,15 +60,6 @@ def school_paper(glyph: Glyph, rng: np.random.Generator) -> bytes:
     paper[:, margin : margin + 2] *= (0.95, 0.55, 0.58)
     cover = inside(glyph.draw(step * rng.uniform(1, 3)), size, rng)
     return jpeg(turned(page(cover, rng, PENS[rng.integers(2)], paper), rng.uniform(-4, 4)), rng)
-
-
-def form_field(glyph: Glyph, rng: np.random.Generator) -> bytes:
-    """A digit in a box, printed or drawn, with some margin around the box."""
-    width, height = (int(side) for side in rng.integers((60, 80), (110, 140)))
-    digit = inside(glyph.draw(min(width, height) * rng.uniform(0.55, 0.9)), (width, height), rng)
-    line = int(rng.integers(1, 5))
-    boxed = np.pad(np.pad(digit, 2), line, constant_values=rng.uniform(0.5, 1))
-    return jpeg(turned(page(around(boxed, rng.integers(5, 40, 4)), rng), rng.uniform(-3, 3)), rng)
 
 
 def underlined(glyph: Glyph, rng: np.random.Generator) -> bytes:
@@ -127,9 +88,8 @@ def circled(glyph: Glyph, rng: np.random.Generator) -> bytes:
         draw.line(points, 255, int(scale * wide), joint="curve")
 
     cover = shapes((side, side), circle)
-    top, left = ((side - own) // 2 for own in digit.shape)
-    own = cover[top : top + digit.shape[0], left : left + digit.shape[1]]
-    np.maximum(own, digit, out=own)
+    middle = tuple(slice((side - own) // 2, (side - own) // 2 + own) for own in digit.shape)
+    cover[middle] = np.maximum(cover[middle], digit)
     return jpeg(page(around(cover, rng.integers(5, 50, 4)), rng), rng)
 
 
@@ -161,7 +121,7 @@ def phone_photo(glyph: Glyph, rng: np.random.Generator) -> bytes:
     size = 360, 480
     cover = inside(glyph.draw(rng.uniform(110, 225)), (225, 300), rng)
     scene = page(around(cover, (90, 67, 90, 68)), rng)
-    y, x = np.mgrid[-1:1:480j, -1:1:360j]
+    y, x = grid(size)
     scene = turned(scene, rng.uniform(-12, 12)) * (1 - 0.22 * (x**2 + y**2))[..., None]
     if rng.random() < 0.6:
         scene = finger(scene, rng)
@@ -178,16 +138,6 @@ def phone_photo(glyph: Glyph, rng: np.random.Generator) -> bytes:
     return jpeg(np.rot90(scene), rng, exif=exif)
 
 
-def finger(scene: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A finger that is out of focus reaches in from the middle of a side."""
-    height, width = scene.shape[:2]
-    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
-    along, across = ((x, y), (-x, y), (y, x), (-y, x))[rng.integers(4)]
-    distance = ((along - 1.1) / 0.35) ** 2 + ((across - rng.uniform(-0.7, 0.7)) / 0.25) ** 2
-    cover = 1 / (1 + np.exp((np.sqrt(distance) - 1) * 20))
-    return paint(np.float32(cover), (190, 130, 105), scene)
-
-
 def scan(glyph: Glyph, rng: np.random.Generator) -> bytes:
     """A sheet on a scanner with the lid open: black along one or two sides."""
     size = 240, 300
@@ -195,22 +145,59 @@ def scan(glyph: Glyph, rng: np.random.Generator) -> bytes:
     scene = page(cover, rng, 30, 248)
     for side in rng.permutation(4)[: rng.integers(1, 3)]:
         wide = int(rng.integers(6, 30))
-        margins = [wide if side == each else 0 for each in range(4)]
-        top, right, bottom, left = margins
+        top, right, bottom, left = (wide if side == each else 0 for each in range(4))
         pad = ((top, bottom), (left, right), (0, 0))
         scene = np.pad(scene, pad, constant_values=15)
     return encode(scene + rng.normal(0, 2, scene.shape), "JPEG", quality=80)
 
 
+def on_page(glyph: Glyph, rng: np.random.Generator) -> np.ndarray:
+    """Anywhere on a page of 280x280, 60 to 190 pixels long."""
+    return inside(glyph.draw(rng.uniform(60, 190)), PAGE, rng)
+
+
+def rotated(glyph: Glyph, rng: np.random.Generator) -> bytes:
+    """Turned by 5 to 20 degrees."""
+    scene = paint(inside(glyph.draw(rng.uniform(60, 150)), PAGE, rng))
+    return encode(turned(scene, rng.uniform(5, 20) * rng.choice([-1, 1])))
+
+
+def squared_paper(glyph: Glyph, rng: np.random.Generator) -> bytes:
+    """Printed squares of 14 to 20 pixels, photographed at an angle of up to 10 degrees."""
+    angle, step = np.deg2rad(rng.uniform(-10, 10)), rng.integers(14, 20)
+    y, x = np.mgrid[0:280, 0:280] - 140
+    lines = np.zeros((280, 280))
+    for along in (y * np.cos(angle) - x * np.sin(angle), x * np.cos(angle) + y * np.sin(angle)):
+        offset = abs((along + rng.uniform(0, step)) % step - step / 2)
+        lines = np.maximum(lines, np.clip(1.5 - offset, 0, 1))
+    return encode(paint(on_page(glyph, rng), 40, paint(lines, (150, 180, 220), 245)))
+
+
+def hard_shadow(glyph: Glyph, rng: np.random.Generator) -> bytes:
+    """A shadow with an edge a few pixels wide across the middle."""
+    angle, offset = rng.uniform(0, 2 * np.pi), rng.uniform(-40, 40)
+    y, x = np.mgrid[0:280, 0:280] - 140
+    along = x * np.cos(angle) + y * np.sin(angle) - offset
+    return encode(paint(on_page(glyph, rng)) * (0.5 + 0.5 * edge(along / 3))[..., None])
+
+
+def faint(glyph: Glyph, rng: np.random.Generator) -> bytes:
+    """A pencil on paper, or chalk on a board."""
+    ink, darker = ((160, 0), (210, 170))[rng.integers(2)]
+    return encode(paint(on_page(glyph, rng), ink, texture(rng, PAGE) - darker))
+
+
 SCENES = {
     "sudoku cell": sudoku_cell,
     "whiteboard": whiteboard,
-    "sticky note": sticky_note,
     "school paper": school_paper,
-    "form field": form_field,
     "circled": circled,
     "underlined": underlined,
     "full stop or comma": with_a_stop,
     "phone photo": phone_photo,
     "scan with a black border": scan,
+    "turned": rotated,
+    "squared paper": squared_paper,
+    "hard shadow": hard_shadow,
+    "pencil or chalk": faint,
 }

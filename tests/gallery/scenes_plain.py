@@ -7,9 +7,9 @@ A picture that nobody could read is None: a bare bar that is cropped to its box 
 import io
 
 import numpy as np
-from gallery.papers import encode, light, paint, texture
+from gallery.papers import blurred, encode, light, paint, shrunk, texture
 from gallery.sources import Glyph, crop, resized
-from PIL import Image, ImageFilter
+from PIL import Image
 
 RESIZES = (Image.Resampling.NEAREST, Image.Resampling.BILINEAR, Image.Resampling.BICUBIC)
 CROPS = {  # by name: the level above which ink counts, and pixels added on each side
@@ -41,12 +41,6 @@ def two_colours(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     return (dark, bright) if rng.random() < 0.5 else (bright, dark)
 
 
-def blurred(picture: np.ndarray, radius: float) -> np.ndarray:
-    """Float [H, W, 3], values 0..255, out of focus."""
-    image = Image.fromarray(np.uint8(np.clip(picture, 0, 255)))
-    return np.asarray(image.filter(ImageFilter.GaussianBlur(radius)), np.float32)
-
-
 def plain(glyph: Glyph, rng: np.random.Generator) -> bytes:
     """16 to 180 pixels, wide margins, dark on light or light on dark, white or coloured paper."""
     cover = glyph.draw(np.exp(rng.uniform(np.log(16), np.log(180))))
@@ -68,9 +62,8 @@ def cut_out(glyph: Glyph, rng: np.random.Generator) -> bytes:
     if rng.random() < 0.25:
         ink, paper = paper, ink
     scene = paint(cover, ink, paper) * light(rng, cover.shape[::-1], rng.uniform(0.8, 1))
-    scene = blurred(scene, rng.uniform(0, 0.8)) + rng.normal(
-        0, rng.uniform(1, 6), (*cover.shape, 1)
-    )
+    scene = blurred(scene, rng.uniform(0, 0.8))
+    scene = scene + rng.normal(0, rng.uniform(1, 6), (*cover.shape, 1))
     return encode(scene, "JPEG", quality=int(rng.integers(40, 91)))
 
 
@@ -86,10 +79,7 @@ def gray_photo(glyph: Glyph, rng: np.random.Generator) -> bytes:
     cover = inside(glyph.draw(rng.uniform(130, 210)), (280, 280), rng)
     scene = paint(cover, rng.uniform(20, 90), texture(rng) - rng.uniform(0, 70))
     scene = scene * light(rng, (280, 280), rng.uniform(0.6, 1))
-    small = Image.fromarray(np.uint8(np.clip(scene[..., 0], 0, 255))).resize(
-        (28, 28), RESIZES[rng.integers(1, 3)]
-    )
-    return encode(np.asarray(small, np.float32) + rng.normal(0, 2, (28, 28)))
+    return shrunk(scene, rng, RESIZES[rng.integers(1, 3)])
 
 
 def cropped(glyph: Glyph, rng: np.random.Generator) -> bytes | None:

@@ -4,9 +4,8 @@ SCENES["meter wheel"](glyph, rng) returns the bytes of an upload; glyph is one o
 """
 
 import numpy as np
-from gallery.papers import encode, noise, paint, texture
-from gallery.scenes_found import jpeg, page
-from gallery.scenes_plain import around, blurred, inside, two_colours
+from gallery.papers import blurred, encode, jpeg, noise, page, paint, texture
+from gallery.scenes_plain import around, inside, two_colours
 from gallery.sources import Glyph, resized
 from PIL import Image, ImageFilter
 
@@ -65,18 +64,6 @@ def out_of_a_number(glyph: Glyph, rng: np.random.Generator) -> bytes:
     return jpeg(page(cover, rng, ink, paper), rng)
 
 
-def patterned_card(glyph: Glyph, rng: np.random.Generator) -> bytes:
-    """An identity card, a banknote or a ticket: fine wavy lines behind the digit."""
-    cover = around(glyph.draw(rng.uniform(26, 70)), rng.integers(4, 25, 4))
-    size = cover.shape[::-1]
-    y, x = np.mgrid[0 : size[1], 0 : size[0]]
-    wave = np.sin(x / rng.uniform(5, 12)) * rng.uniform(2, 6)
-    lines = np.clip(np.cos((y + wave) * 2 * np.pi / rng.uniform(4, 9)) * 2 - 1, 0, 1)
-    tint = rng.uniform(170, 235, 3)
-    paper = paint(np.float32(lines), tint - rng.uniform(20, 60), tint)
-    return jpeg(page(cover, rng, rng.uniform(10, 50, 3), paper), rng)
-
-
 def embossed(glyph: Glyph, rng: np.random.Generator) -> bytes:
     """Pressed into a bank card: a bright and a dark edge, the face a little brighter."""
     cover = around(glyph.draw(rng.uniform(45, 110)), rng.integers(8, 25, 4))
@@ -97,18 +84,6 @@ def outlined(glyph: Glyph, rng: np.random.Generator) -> bytes:
     image = Image.fromarray(np.uint8(cover * 255))
     outer = np.asarray(image.filter(ImageFilter.MaxFilter(wide)), np.float32) / 255
     return jpeg(page(outer - cover, rng, *two_colours(rng)), rng)
-
-
-def halftone(glyph: Glyph, rng: np.random.Generator) -> bytes:
-    """Printed in a newspaper as gray: dots inside the digit, and some of the other side's text."""
-    cover = around(glyph.draw(rng.uniform(50, 120)), rng.integers(10, 30, 4))
-    size = cover.shape[::-1]
-    y, x = np.mgrid[0 : size[1], 0 : size[0]] * np.sqrt(0.5)
-    pitch = rng.uniform(2.5, 4)
-    screen = np.cos((x + y) * 2 * np.pi / pitch) + np.cos((x - y) * 2 * np.pi / pitch)
-    dots = cover * np.clip(screen + rng.uniform(0.3, 1), 0, 1)
-    behind = np.clip(noise(rng, size, 9) - 1, 0, 1)[..., None]
-    return jpeg(page(np.float32(dots), rng, 30, texture(rng, size) - 12 - 18 * behind), rng)
 
 
 def canvas_corner(glyph: Glyph, rng: np.random.Generator) -> bytes:
@@ -177,10 +152,8 @@ SCENES = {
     "seven segments": display,
     "dot matrix": dot_matrix,
     "neon": neon,
-    "patterned card": patterned_card,
     "embossed": embossed,
     "outlined": outlined,
-    "halftone": halftone,
     "busy texture": busy_texture,
     "corner of a canvas": canvas_corner,
     "far photo": coarse,

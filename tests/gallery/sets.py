@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 
 import numpy as np
-from gallery import scenes_conditions, scenes_found, scenes_plain, scenes_things, sources
+from gallery import scenes_found, scenes_plain, scenes_things, sources
 from gallery.doodles import doodles
 from gallery.papers import encode, paint
 from gallery.scenes_empty import EMPTY, LETTERS
@@ -44,7 +44,6 @@ def handwritten_letters(half: str) -> list[Glyph]:
 # Whose digits are in the sets of the other scenes, where not anybody's.
 SCENE_SOURCES: dict[str, Source] = {
     "whiteboard": hands,
-    "sticky note": hands,
     "school paper": hands,
     "phone photo": hands,
     "out of a number": sources.printed,
@@ -52,14 +51,12 @@ SCENE_SOURCES: dict[str, Source] = {
     "seven segments": sources.segments,
     "dot matrix": sources.printed,
     "neon": hands,
-    "patterned card": sources.printed,
     "embossed": sources.printed,
     "outlined": sources.printed,
-    "halftone": sources.printed,
     "corner of a canvas": hands,
 }
 plain = scenes_plain.SCENES
-OTHER_SCENES = scenes_found.SCENES | scenes_things.SCENES | scenes_conditions.SCENES
+OTHER_SCENES = scenes_found.SCENES | scenes_things.SCENES
 DIGIT_SETS: dict[str, tuple[Source, Scene, int]] = {
     "handwriting fonts": (sources.handwriting_fonts, plain["as it is"], 390),
     "handwriting fonts of Debian": (sources.handwritten, plain["as it is"], 240),

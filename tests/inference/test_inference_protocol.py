@@ -5,8 +5,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 import tritonclient.http as triton
-from app import create_app
-from tiny_model import assert_error, write_model
+from tiny_model import assert_error
 from tritonclient.utils import InferenceServerException
 
 VERSION = "aaaaaaaaaaaa"
@@ -17,12 +16,6 @@ INFER = "/v2/models/mnist/infer"
 def triton_client(tiny_server):
     with closing(triton.InferenceServerClient(f"127.0.0.1:{tiny_server.port}")) as client:
         yield client
-
-
-@pytest.fixture(scope="module")
-def flask_client(tmp_path_factory):
-    model = write_model(tmp_path_factory.mktemp("model") / "model.onnx", VERSION)
-    return create_app(model).test_client()
 
 
 def lines(digits):
@@ -97,17 +90,17 @@ WRONG_REQUESTS = [
 
 
 @pytest.mark.parametrize("content", WRONG_REQUESTS)
-def test_each_rule_is_enforced(flask_client, content):
-    assert_error(flask_client.post(INFER, json=content), 400, "must be|N, 28, 28|only output")
+def test_each_rule_is_enforced(client, content):
+    assert_error(client.post(INFER, json=content), 400, "must be|N, 28, 28|only output")
 
 
 @pytest.mark.parametrize("body", [b"", b"\xff", b"[" * 100_000, b'{"inputs": ['])
-def test_a_body_that_is_not_json_is_rejected(flask_client, body):
-    assert_error(flask_client.post(INFER, data=body), 400, "must be JSON")
+def test_a_body_that_is_not_json_is_rejected(client, body):
+    assert_error(client.post(INFER, data=body), 400, "must be JSON")
 
 
 @pytest.mark.parametrize("length", ["100000", "-1", "many", "9" * 5000])
-def test_the_length_of_the_json_must_be_within_the_body(flask_client, length):
+def test_the_length_of_the_json_must_be_within_the_body(client, length):
     headers = {"Inference-Header-Content-Length": length}
-    response = flask_client.post(INFER, json={"inputs": [VALID]}, headers=headers)
+    response = client.post(INFER, json={"inputs": [VALID]}, headers=headers)
     assert_error(response, 400, "Inference-Header-Content-Length is|must be JSON")

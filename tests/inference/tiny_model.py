@@ -11,7 +11,8 @@ import re
 from pathlib import Path
 
 import numpy as np
-from onnx import TensorProto, helper, numpy_helper
+import onnx.parser
+from onnx import helper, numpy_helper
 from PIL import Image, ImageDraw
 
 
@@ -24,29 +25,18 @@ def model_bytes(version: str | None, **changes) -> bytes:
     for digit in range(10):
         answer = 9 - digit if changes.get("reverse") else digit
         lines[[13 - digit, 14 + digit], :, answer] = 1 / 255
-    last = helper.make_node(changes.get("last", "Softmax"), ["logits"], ["probabilities"])
-    graph = helper.make_graph(
-        [
-            helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),
-            helper.make_node("Reshape", ["float", "flat_shape"], ["flat"]),
-            helper.make_node("MatMul", ["flat", "lines"], ["logits"]),
-            last,
-        ],
-        "lines",
-        [
-            helper.make_tensor_value_info(
-                "image", changes.get("type", TensorProto.UINT8), changes.get("shape", ["N", 28, 28])
-            )
-        ],
-        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", 10])],
-        [
-            numpy_helper.from_array(lines.reshape(784, 10), "lines"),
-            numpy_helper.from_array(np.array([-1, 784]), "flat_shape"),
-        ],
-    )
-    if "input" in changes:
-        graph.input[0].name = graph.node[0].input[0] = changes["input"]
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    name, kind = changes.get("input", "image"), changes.get("type", "uint8")
+    shape = ", ".join(map(str, changes.get("shape", ["N", 28, 28])))
+    model = onnx.parser.parse_model(f"""
+        <ir_version: 8, opset_import: ["": 17]>
+        lines ({kind}[{shape}] {name}) => (float[N, 10] probabilities)
+        <int64[2] flat_shape = {{-1, 784}}> {{
+            float_image = Cast <to = 1> ({name})
+            flat = Reshape (float_image, flat_shape)
+            logits = MatMul (flat, lines)
+            probabilities = {changes.get("last", "Softmax")} (logits)
+        }}""")
+    model.graph.initializer.append(numpy_helper.from_array(lines.reshape(784, 10), "lines"))
     if version:
         facts = {"model_version": version, "dataset": changes.get("dataset", "lines")}
         helper.set_model_props(model, facts | changes.get("metadata", {}))

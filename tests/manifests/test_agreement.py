@@ -64,11 +64,8 @@ def test_the_ports_are_the_same_in_gunicorn_image_container_service_policy_and_r
 
 
 def test_only_readiness_depends_on_the_model():
-    for name, path in {
-        "startup": "/healthz",
-        "liveness": "/healthz",
-        "readiness": "/readyz",
-    }.items():
+    paths = {"startup": "/healthz", "liveness": "/healthz", "readiness": "/readyz"}
+    for name, path in paths.items():
         assert SERVER[f"{name}Probe"]["httpGet"] == {"path": path, "port": "http"}
 
 

@@ -1,7 +1,5 @@
 """Each Kubernetes file on its own, without a cluster: valid, restricted, hardened."""
 
-import re
-
 import kubernetes_validate
 import pytest
 import yaml
@@ -79,15 +77,6 @@ def test_a_pod_is_restricted_and_bounded(path, pod):
         resources = container["resources"]
         assert {*resources["requests"]} == {*resources["limits"]}
         assert {*resources["limits"]} - {"nvidia.com/gpu"} == {"cpu", "memory"}
-
-
-@pytest.mark.parametrize("path", FILES, ids=name_of)
-def test_a_manifest_begins_with_what_it_is_and_is_in_the_customary_order(path):
-    header = re.match(r"(?:#.*\n)+", path.read_text())
-    assert 2 <= header[0].count("\n") <= 4
-    for resource in documents(path):
-        wanted = ("apiVersion", "kind", "metadata", "spec")
-        assert [key for key in resource if key in wanted] == [k for k in wanted if k in resource]
 
 
 def test_every_patch_file_is_applied_by_the_kustomization_of_its_folder():

@@ -25,10 +25,9 @@ sys.path[:0] = [str(ROOT / folder) for folder in FOLDERS]
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 import numpy as np  # noqa: E402
 from app import create_app  # noqa: E402
-from broken_metadata import broken_metadata  # noqa: E402
+from broken_metadata import BROKEN, broken_metadata  # noqa: E402
 from PIL import Image  # noqa: E402
 from tiny_model import encoded, multipart, two_lines, write_model  # noqa: E402
-from vision.image import FORMATS  # noqa: E402
 
 MODES = {
     "JPEG": ("L", "RGB", "CMYK"),
@@ -67,7 +66,7 @@ def seeds() -> list[bytes]:
                 picture = Image.merge("LAB", [page] * 3) if mode == "LAB" else page.convert(mode)
                 files += [encoded(picture, kind, **extra) for extra in SAVING.get(kind, ({},))]
     drawing = pages[0].resize((64, 80))
-    for kind in FORMATS:
+    for kind in BROKEN:
         picture = encoded(drawing, kind, lossless=True)
         files += [file for file in broken_metadata(kind, picture).values() if len(file) < 10_000]
     return files

@@ -59,10 +59,6 @@ def open_page(browser, problems) -> Iterator[Callable[..., Page]]:
         context = browser.new_context(**options)
         contexts.append(context)
         page = context.new_page()
-        page.add_init_script(
-            "addEventListener('securitypolicyviolation', event =>"
-            " console.error('CSP violation:', event.violatedDirective, event.blockedURI))"
-        )
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda line: line.type == "error" and problems.append(line.text))
         page.on("request", lambda request: problems.append(request.url))

@@ -26,17 +26,6 @@ expect.set_options(timeout=60_000)
 # The strokes of each digit: lists of points in percent of the paper's sides, in drawing order.
 STROKES = json.loads(Path(__file__).with_name("strokes.json").read_text())
 PHONE = {"viewport": {"width": 375, "height": 812}, "is_mobile": True, "has_touch": True}
-# Without these, Chromium sends requests of its own: updates, account synchronization, and so on.
-ARGUMENTS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 def find_chromium() -> str | None:
@@ -49,7 +38,9 @@ def find_chromium() -> str | None:
 def chromium() -> Iterator[Browser]:
     """Run Chromium for the length of a with block."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=find_chromium(), args=ARGUMENTS)
+        browser = playwright.chromium.launch(
+            executable_path=find_chromium(), args=["--disable-gpu", "--disable-quic"]
+        )
         yield browser
         browser.close()
 

@@ -1,4 +1,4 @@
-"""The page as a whole in a real Chromium: layout, colors, model, path."""
+"""The page as a whole in a real Chromium: layout, colors, model, path, errors."""
 
 import re
 from pathlib import Path
@@ -117,3 +117,21 @@ def test_the_page_works_under_a_sub_path(open_page, server):
     assert [url for url in own if not url.startswith(f"{server}/mnist/")] == []
     modules = {f"{server}/mnist/page/{path.name}" for path in PAGE.glob("*.js")}
     assert modules <= set(own)
+
+
+def test_a_bad_file_is_explained_in_the_servers_words(page, server):
+    notes = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"not a picture"}
+    answer = page.request.post(f"{server}/predict", multipart={"file": notes})
+    assert answer.status == 415
+    upload(page, "notes.txt", notes["buffer"])
+    expect(page.get_by_role("alert")).to_have_text(answer.json()["error"])
+    expect(page.locator("#hint")).to_contain_text("notes.txt")
+    draw(page, 7)
+    expect_answer(page, "7")
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_an_answer_that_is_not_json_is_reported_with_its_status(page):
+    page.route("**/predict*", lambda route: route.fulfill(status=502, body="<html>Bad Gateway"))
+    draw(page, 7)
+    expect(page.get_by_role("alert")).to_have_text("The server answered 502 without JSON.")

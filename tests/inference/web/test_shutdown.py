@@ -1,60 +1,31 @@
-"""Workers that stop or die lose no request that they do not hold, and none that they answer."""
+"""A server that is stopped loses no request that it has accepted."""
 
 import json
-import os
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
-from gunicorn_server import Server, running, write_config
+from gunicorn_server import running, write_config
 from load import send
 from tiny_model import multipart, two_lines
 
 
-@contextmanager
-def asking(server: Server, clients: int) -> Iterator[Counter]:
-    """Let clients ask as in load.py for the length of a with block; yield their counts.
-
-    The block begins when several requests of each client have been answered.
-    """
-    counts, ended = Counter(), threading.Event()
-    arguments = (server.url, ended, counts, [], 60)
-    threads = [threading.Thread(target=send, args=arguments) for _ in range(clients)]
-    for thread in threads:
-        thread.start()
-    try:
-        server.wait_until(lambda: counts["requests"] > 4 * clients)
-        yield counts
-    finally:
-        ended.set()
-        for thread in threads:
-            thread.join(60)
-
-
-def failures(counts: Counter) -> Counter:
-    return Counter({name: count for name, count in counts.items() if name.startswith("failed")})
-
-
 def test_no_accepted_request_is_lost_when_the_server_is_stopped(tmp_path, model_file):
-    with running(tmp_path, MODEL_PATH=str(model_file)) as server, asking(server, 16) as counts:
-        server.process.terminate()
-        assert server.process.wait(60) == 0
-    assert all("ConnectionRefusedError" in name for name in failures(counts)), counts
-
-
-def test_a_worker_that_is_killed_loses_only_its_own_requests_and_is_replaced(tmp_path, model_file):
-    with running(tmp_path, MODEL_PATH=str(model_file)) as server:
-        server.wait_until(lambda: server.read_log().count("serving model") == 2)
-        with asking(server, 8) as counts:
-            os.kill(server.workers()[0], signal.SIGKILL)
-            server.wait_until(lambda: server.read_log().count("serving model") == 3)
-            before = counts["requests"]
-            server.wait_until(lambda: counts["requests"] > before + 8)
-        assert server.ask("GET", "/healthz")[0] == 200
-    # At most the one request that each of the eight clients had sent.
-    assert failures(counts).total() <= 8, counts
+    counts, ended = Counter(), threading.Event()
+    with running(tmp_path, MODEL_PATH=str(model_file)) as server, ThreadPoolExecutor(16) as pool:
+        tasks = [pool.submit(send, server.url, ended, counts, [], 60) for _ in range(16)]
+        try:
+            server.wait_until(lambda: counts["requests"] > 64)
+            server.process.terminate()
+            assert server.process.wait(60) == 0
+        finally:
+            ended.set()
+    for task in tasks:
+        task.result()
+    failed = [name for name in counts if name.startswith("failed")]
+    assert all("ConnectionRefusedError" in name for name in failed), counts
 
 
 def test_a_request_in_flight_is_answered_after_sigterm(tmp_path, model_path):
