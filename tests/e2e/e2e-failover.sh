@@ -59,8 +59,18 @@ times_of_answers() { # asks about three times per second, and prints when there 
   done
 }
 
+# A node that was away for some seconds only is still Ready for Kubernetes, and then is not, until its agent runs.
+runs_pods_since() { # NODE TIME: whether the node's kubelet and Cilium agent have started since then, and Pods may run there
+  local agent
+  [[ $(field node "$1" '.status.conditions[?(@.type=="Ready")].lastHeartbeatTime') > $2 ]] || return 1
+  agent=$(kubectl --namespace kube-system get pods --selector k8s-app=cilium --field-selector "spec.nodeName=$1" \
+    --output 'jsonpath={.items[0].status.containerStatuses[0].state.running.startedAt} {.items[0].status.containerStatuses[0].ready}')
+  [[ ${agent% *} > $2 && ${agent#* } == true ]] || return 1
+  prints_nothing kubectl get node "$1" --output 'jsonpath={.spec.taints}'
+}
+
 fail_over_when_the_node_stops() {
-  local node asking
+  local node asking started
   # The servers' node must survive.
   [[ $(announcing_node) != "$worker" ]] || fail_over_when_the_agent_stops
   node=$(announcing_node)
@@ -73,7 +83,8 @@ fail_over_when_the_node_stops() {
   sleep 5
   kill "$asking"
   note "no answer for $(awk 'NR > 1 && $1 - last > gap { gap = $1 - last } { last = $1 } END { printf "%.1f", gap }' "$tmp/answers") s; $(load 3)"
+  started=$(date --utc +%FT%TZ)
   docker start "$node" >/dev/null
   stopped=
-  kubectl wait --for condition=Ready "node/$node" --timeout 5m >/dev/null
+  wait_for 300 "$node runs Pods again" runs_pods_since "$node" "$started"
 }
