@@ -13,7 +13,7 @@ import onnx, sys
 metadata = {each.key: each.value for each in onnx.load(sys.argv[1]).metadata_props}
 print(metadata.get("dataset", "other data"))
 ' "$MODEL_PATH" 2>/dev/null || true)
-# Without DATASET, a model of any data is wanted, and one of MNIST more than one of synthetic digits.
+# Without DATASET, an existing model is served whatever it was trained on, but MNIST replaces synthetic digits.
 wanted=${DATASET:-${trained_on/#synthetic/mnist}}
 if [[ -n $trained_on && $trained_on == "$wanted" ]]; then
   echo "Serving $MODEL_PATH, trained on $trained_on, which exists already (delete it to train again)"

@@ -92,7 +92,7 @@ def crop(cover: np.ndarray, corner: tuple[float, float], scale: float) -> Digit:
     return Digit(cover[top - 1 : bottom + 1, left - 1 : right + 1], box)
 
 
-def share(digits: list[Digit], areas: np.ndarray) -> float:
+def kept_share(digits: list[Digit], areas: np.ndarray) -> float:
     """Return how far some digits are what is drawn, 0 to 1, given the areas of all pieces."""
     kept = sum(np.count_nonzero(digit.cover >= 128) for digit in digits)
     return min(1.0, kept / max(KEPT * areas.sum(), 1))

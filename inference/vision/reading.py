@@ -10,7 +10,15 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from vision.digits import Digit, all_pieces, find_digits, framed_pieces, inner_pieces, share, trust
+from vision.digits import (
+    Digit,
+    all_pieces,
+    find_digits,
+    framed_pieces,
+    inner_pieces,
+    kept_share,
+    trust,
+)
 from vision.image import ImageError
 from vision.ink import VISIBLE, WORK_SIDE, Ink, darkening, drawing, find_ink, without_rulings
 from vision.mnist_form import mnist_picture, outermost, resize, to_mnist
@@ -63,7 +71,7 @@ def read(gray: np.ndarray, classify: Classify, several: bool = False) -> Reading
         if not several:
             digits = [max(digits, key=lambda digit: int(digit.cover.sum()))]
         # A table around a note says nothing about its only digit.
-        kept = share(digits, ink.areas if several else ink.areas[inner_pieces(ink)])
+        kept = kept_share(digits, ink.areas if several else ink.areas[inner_pieces(ink)])
         if several:
             digits = split_touching(digits, lambda parts: classify(form_all(parts)).max(axis=1))
         images = form_all(digits)
@@ -84,7 +92,11 @@ def read(gray: np.ndarray, classify: Classify, several: bool = False) -> Reading
 
 
 def score(probabilities: np.ndarray, several: bool) -> float:
-    """Return by how far the digits of a reading are more likely right than wrong."""
+    """Return how good a reading is, by which readings of a picture are compared.
+
+    For one digit, that is its confidence; for several, how many of them are more likely right than
+    wrong, each by how far.
+    """
     confidence = probabilities.max(axis=1)
     return np.maximum(2 * confidence - 1, 0).sum() if several else confidence[0]
 

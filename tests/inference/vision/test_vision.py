@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 from template_classifier import classify
-from vision.digits import MAX_DIGITS, all_pieces, find_digits, inner_pieces, share, trust
+from vision.digits import MAX_DIGITS, all_pieces, find_digits, inner_pieces, kept_share, trust
 from vision.image import ImageError
 from vision.ink import drawing, find_ink, otsu_threshold, without_rulings
 from vision.mnist_form import BOX, SIDE, mnist_picture, to_mnist
@@ -124,8 +124,8 @@ def test_digits_that_are_a_small_part_of_the_ink_are_believed_less():
     page[20:60, 20:30] = page[80:180, 40:140] = 20
     ink = drawing(page, 250)
     small, large = sorted(find_digits(ink, all_pieces(ink), gap=0), key=lambda digit: digit.box[2])
-    assert share([small], ink.areas) < 0.2
-    assert share([large], ink.areas) == share([small, large], ink.areas) == 1
+    assert kept_share([small], ink.areas) < 0.2
+    assert kept_share([large], ink.areas) == kept_share([small, large], ink.areas) == 1
 
 
 def arbitrary_pictures() -> list[np.ndarray]:
