@@ -10,6 +10,7 @@ alone), LOG_FORMAT (text or json), and MODEL_PATH and CORS_ORIGINS, which the ap
 import os
 import resource
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -60,6 +61,18 @@ def on_starting(server) -> None:  # noqa: ANN001
     shutil.rmtree(os.environ["PROMETHEUS_MULTIPROC_DIR"], ignore_errors=True)
     os.makedirs(os.environ["PROMETHEUS_MULTIPROC_DIR"], exist_ok=True)
     set_formats(server.log)
+
+
+def post_fork(server, worker) -> None:  # noqa: ANN001
+    """Called in each new worker, which has the master's signal handlers until it has started.
+
+    They put a signal into a queue that nobody reads in a worker, and the master would then wait for
+    the worker until graceful_timeout.
+    """
+    signal.signal(signal.SIGTERM, worker.handle_exit)
+    while not server.SIG_QUEUE.empty():
+        if server.SIG_QUEUE.get_nowait() == signal.SIGTERM:
+            worker.alive = False
 
 
 def child_exit(server, worker) -> None:  # noqa: ANN001

@@ -67,3 +67,17 @@ def test_an_idle_connection_does_not_delay_the_end(tmp_path):
         assert idle.recv(65536).startswith(b"HTTP/1.1 200 ")
         server.process.terminate()
         assert server.process.wait(60) == 0
+
+
+def test_a_worker_that_is_stopped_before_it_has_started_ends(tmp_path):
+    settings = """
+hook = post_fork
+
+def post_fork(server, worker):
+    if worker.age == 1:
+        os.kill(os.getpid(), signal.SIGTERM)
+    hook(server, worker)
+"""
+    with running(tmp_path, "-c", write_config(tmp_path, settings)) as server:
+        first = server.workers()[0]
+        server.wait_until(lambda: f"Worker exiting (pid: {first})" in server.read_log())
