@@ -41,7 +41,7 @@ class Recipe(NamedTuple):
 
 RECIPES = {
     "default": Recipe(),
-    "patient": Recipe(channels=(48, 48, 80), epochs=16),
+    "patient": Recipe(channels=(64, 64, 96), epochs=16),
     # The default recipe without all that is about handwriting.
     "garments": Recipe(
         **dict.fromkeys(("drawn_digits", "last_drawn_digits", "non_digits"), 0),

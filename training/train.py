@@ -83,7 +83,7 @@ def load_and_train(options: Options, device: torch.device) -> None:
         replaced = check_same_dataset(options.output_dir / "model.onnx", dataset, options.replace)
         classes, own = DATASETS[dataset].classes, options.data_dir / "corrections"
         found = corrections.load(options.corrections, own, classes)
-    data = load_dataset(dataset, options.data_dir, options.seed)
+    data = load_dataset(dataset, options.data_dir, options.seed, options.recipe.epochs)
     if len(data.train) < batch:
         few = f"{len(data.train)} training images and {len(data.held_out)} held-out ones"
         raise Failure(f"{dataset} has {few}: a batch alone takes {batch}", os.EX_DATAERR)
