@@ -64,10 +64,10 @@ def on_starting(server) -> None:  # noqa: ANN001
 
 
 def post_fork(server, worker) -> None:  # noqa: ANN001
-    """Called in each new worker, which has the master's signal handlers until it has started.
+    """Called in each new worker, before it installs its own signal handlers.
 
-    They put a signal into a queue that nobody reads in a worker, and the master would then wait for
-    the worker until graceful_timeout.
+    Until then it has the master's, which only queue a signal, and a worker does not read the queue:
+    it would miss SIGTERM, and the master would wait for it until graceful_timeout.
     """
     signal.signal(signal.SIGTERM, worker.handle_exit)
     while not server.SIG_QUEUE.empty():

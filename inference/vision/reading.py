@@ -92,10 +92,10 @@ def read(gray: np.ndarray, classify: Classify, several: bool = False) -> Reading
 
 
 def score(probabilities: np.ndarray, several: bool) -> float:
-    """Return how good a reading is, by which readings of a picture are compared.
+    """Return the score by which the readings of a picture are compared.
 
-    For one digit, that is its confidence; for several, how many of them are more likely right than
-    wrong, each by how far.
+    For one digit, it is the confidence; for several, the sum of 2 * confidence - 1 over those that
+    are more likely right than wrong.
     """
     confidence = probabilities.max(axis=1)
     return np.maximum(2 * confidence - 1, 0).sum() if several else confidence[0]

@@ -35,7 +35,7 @@ serve_in_default() {
 answer_from_outside() {
   [[ -z ${background[packages]-} ]] || finish_background packages
   readme 8 "${DATASET:+/make testing-images/d; s#data/testing/7/7030.jpg#samples/digits/7.png#}"
-  contains " $address " cat "$tmp/step.log" || die "the Service has not the first address of the pool, $address"
+  contains " $address " cat "$tmp/step.log" || die "the Service does not have the first address of the pool, $address"
   contains '{"prediction": 7}' cat "$tmp/step.log" || die "the README's request was not answered with a 7"
   note "http://$address:5000: $(load 3)"
 }

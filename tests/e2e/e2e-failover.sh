@@ -59,7 +59,7 @@ times_of_answers() { # asks about three times per second, and prints when there 
   done
 }
 
-# A node that was away for some seconds only is still Ready for Kubernetes, and then is not, until its agent runs.
+# After a stop of some seconds, Kubernetes still reports the node as Ready, and then taints it until its Cilium agent runs.
 runs_pods_since() { # NODE TIME: whether the node's kubelet and Cilium agent have started since then, and Pods may run there
   local agent
   [[ $(field node "$1" '.status.conditions[?(@.type=="Ready")].lastHeartbeatTime') > $2 ]] || return 1
