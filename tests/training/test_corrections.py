@@ -21,6 +21,7 @@ from tiny_model import model_bytes
 LABELS = corrections.NAMES[1]
 # Learns small_data in 80 small steps.
 EASY = RECIPES["default"]._replace(
+    channels=(32, 32, 48),
     batch=64,
     peak_learning_rate=0.1,
     label_smoothing=0,

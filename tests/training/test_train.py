@@ -58,7 +58,7 @@ def test_a_finished_run_leaves_its_results_and_no_checkpoint(model_file):
     new_network().load_state_dict(weights(folder))
 
 
-def test_non_digits_rarely_get_99_percent_confidence(model_file):
+def test_non_digits_rarely_get_90_percent_confidence(model_file):
     session = onnxruntime.InferenceSession(model_file)
 
     def confidence(images):
@@ -68,10 +68,10 @@ def test_non_digits_rarely_get_99_percent_confidence(model_file):
     assert confidence(non_digits.draw_noise(300, random)).max() < 0.9
     assert confidence(non_digits.draw_flat(300, random)).max() < 0.9
     strange = confidence(non_digits.draw_non_digits(1000, seed=5, held_out=True))
-    # 11 % was measured for this short training, 6 % for the default recipe.
-    assert (strange > 0.99).mean() < 0.2
+    # 3 % was measured for this short training, and for the default recipe.
+    assert (strange > 0.9).mean() < 0.1
     digits = confidence(draw_digits(1000, seed=5)[0])
-    assert (digits > 0.9).mean() > 0.8
+    assert (digits > 0.9).mean() > 0.7, "85 % was measured"
 
 
 def state_of(folder):

@@ -14,12 +14,12 @@ SMALL, LARGE = 7, 12  # rows of a digit at low resolution
 def draw_added_digits(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Digits uint8 [count, 28, 28] in MNIST's form and their labels int64 [count].
 
-    Half are printed, half written in other styles than MNIST's; half of both are worn. A fifth are
-    written 1s: MNIST's have neither flag nor base, and those of most fonts have both.
+    A third are printed, the others written in other styles than MNIST's; half of both are worn. A
+    quarter are written 1s: MNIST's have neither flag nor base, and those of most fonts have both.
     """
     rng = np.random.default_rng([seed, 2])
-    labels, printed = rng.integers(10, size=count), rng.uniform(size=count) < 0.5
-    ones = rng.uniform(size=count) < 0.15
+    labels, printed = rng.integers(10, size=count), rng.uniform(size=count) < 0.4
+    ones = rng.uniform(size=count) < 0.2
     labels[ones], printed[ones] = 1, False
     images = np.empty((count, SIDE, SIDE), np.uint8)
     for digit, styles in OTHER_STYLES.items():
@@ -129,6 +129,17 @@ def add_frame(images: np.ndarray, rng: np.random.Generator, share: float = 0.4) 
         ink = draw_lines(place, rng) * (rng.uniform(size=place.shape) < share)
         images = np.maximum(images, np.rot90(ink.astype(np.uint8), side, axes=(1, 2)))
     return to_mnist(images)
+
+
+def add_ring(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Digits uint8 [N, 28, 28] with a circle or an ellipse around them."""
+    room = 6  # pixels on each side, for the corners of a digit of 20x20
+    place = np.arange(SIDE + 2 * room) - (SIDE - 1) / 2 - room
+    radius, radius_x = rng.uniform(14.5, 18.5, (2, len(images), 1, 1))
+    distance = np.abs(np.hypot(place[:, None] / radius, place / radius_x) - 1) * radius
+    ink = 255 * np.clip(rng.uniform(0.4, 1.6, radius.shape) - distance + 0.5, 0, 1)
+    wide = np.pad(images, [(0, 0), (room, room), (room, room)])
+    return to_mnist(np.maximum(wide, ink.astype(np.uint8)))
 
 
 def draw_lines(place: np.ndarray, rng: np.random.Generator) -> np.ndarray:

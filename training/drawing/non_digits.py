@@ -5,7 +5,7 @@ section 3): train on some kinds with ten equal probabilities as the target, and 
 """
 
 import numpy as np
-from drawing.added_digits import add_frame, draw_added_digits
+from drawing.added_digits import add_frame, add_ring, draw_added_digits
 from drawing.printed import draw_printed_letters
 from drawing.strokes import SIDE, draw, render
 
@@ -132,9 +132,10 @@ def draw_patterns(count: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def draw_framed(count: int, rng: np.random.Generator) -> np.ndarray:
-    """Digits in a whole frame, which leaves too little of them: uint8 [count, 28, 28]."""
+    """Digits in a frame or a ring, which leave too little of them: uint8 [count, 28, 28]."""
     digits, _ = draw_added_digits(count, seed=int(rng.integers(2**31)))
-    return add_frame(digits, rng, share=1)
+    framed, ringed = np.array_split(digits, 2)
+    return np.concatenate([add_frame(framed, rng, share=1), add_ring(ringed, rng)])
 
 
 def draw_non_digits(count: int, seed: int, held_out: bool = False) -> np.ndarray:

@@ -19,6 +19,7 @@ SIGN_FONTS = ("DejaVuSans", "DejaVuSans-Bold", "DejaVuSans-Oblique")
 LATIN = "AEFGHKMNRTUVWXYacdefhkmnrtuvwxy??%%&&#@+=*"
 OTHER_SIGNS = "ΓΔΛΞΠΣΦΨΩηκμπψωДЖИЙКЛМПФЦШЩЫЮЯжишщюя<>£¥¶±÷≠≤≥∞√∫∑∏∆→←⇒♥♣★⌂✓"
 CANVAS, SIZE = 64, 48  # pixels: the picture, and the size of the font
+HOLLOW = 0.1  # share of the characters of which only the outline is drawn
 
 
 @cache
@@ -29,12 +30,14 @@ def load_font(name: str) -> ImageFont.FreeTypeFont:
 
 
 def draw_sign(sign: str, font: str, rng: np.random.Generator) -> np.ndarray:
-    """One character, thickened, stretched and slanted at random: uint8 [CANVAS, CANVAS]."""
+    """One character, thick or hollow, stretched and slanted at random: uint8 [CANVAS, CANVAS]."""
     picture = Image.new("L", (CANVAS, CANVAS))
     middle = CANVAS / 2, CANVAS / 2
-    thicker = rng.choice([0, 0, 0, 1, 2, 3])
+    hollow = rng.uniform() < HOLLOW
+    edge = int(rng.choice([1, 2, 3, 4] if hollow else [0, 0, 0, 1, 2, 3]))
     draw = ImageDraw.Draw(picture)
-    draw.text(middle, sign, 255, load_font(font), anchor="mm", stroke_width=int(thicker))
+    fill = 0 if hollow else 255
+    draw.text(middle, sign, fill, load_font(font), "mm", stroke_width=edge, stroke_fill=255)
     width, slant = np.exp(rng.normal(0, 0.15)), rng.normal(0.05, 0.12)
     shift = middle[0] * (1 - 1 / width) - slant * middle[1]
     affine = (1 / width, slant, shift, 0, 1, 0)
