@@ -122,13 +122,13 @@ def readings(gray: np.ndarray, several: bool) -> Iterator[tuple[Ink, Callable[[I
         coarse = resize(light, COARSE_SIDE / max(light.shape))
         yield find_ink(255 - coarse, coarse, scale=max(gray.shape) / COARSE_SIDE), all_pieces
     yield find_ink(dark, light, scale=scale), all_pieces
-    if not plain:
-        yield find_ink(light, dark, scale=scale), all_pieces
+    if plain:  # Rulings would reach the border, and the inside of a letter is not ink.
+        return
+    yield find_ink(light, dark, scale=scale), all_pieces
     unlined = without_rulings(darkness)
     if (unlined != darkness).any():
         yield find_ink(unlined, light, scale=scale), inner_pieces
-    if not plain:  # The inside of a letter on a plain background is not ink.
-        yield find_ink(darkening(dark), dark, scale=scale), inner_pieces
+    yield find_ink(darkening(dark), dark, scale=scale), inner_pieces
 
 
 def form_all(digits: list[Digit]) -> np.ndarray:

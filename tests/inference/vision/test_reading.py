@@ -12,6 +12,7 @@ from gallery import scenes_found, scenes_plain, scenes_things
 from gallery.papers import encode, paint
 from gallery.scenes_empty import EMPTY
 from gallery.sources import Glyph
+from PIL import Image, ImageDraw
 from template_classifier import classify, glyphs
 from vision import reading
 from vision.digits import all_pieces
@@ -140,6 +141,17 @@ def test_the_first_reading_that_the_network_is_sure_of_is_accepted(monkeypatch):
     assert len(asked) == 2
     assert answers(0.5, 0.8, 0.7).probabilities.argmax() == 1
     assert len(asked) == 3
+
+
+def test_the_long_strokes_of_a_drawn_4_are_not_taken_for_printed_lines():
+    page = Image.new("L", (28, 28), 255)
+    pen = ImageDraw.Draw(page)
+    pen.line([(16, 4), (4, 14), (25, 14)])
+    pen.line([(14, 4), (11, 23)])
+    seen = []
+    with suppress(ImageError):
+        read(np.asarray(page), lambda images: seen.extend(images) or np.full((1, 10), 0.1))
+    assert all((image > 127).sum(axis=1).max() > 10 for image in seen), "the bar is in each"
 
 
 def test_several_digits_are_found_left_to_right_with_boxes_in_pixels_of_the_picture():
