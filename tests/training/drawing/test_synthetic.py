@@ -70,7 +70,7 @@ def test_every_template_draws_a_connected_line():
         assert np.allclose(starts.sum(axis=1), 1, atol=1e-5), template
 
 
-# Wrong labels would give 10 %, or 18 % for the most frequent of the added digits.
+# Wrong labels would give 10 %, or 28 % for the most frequent of the added digits.
 @pytest.mark.parametrize(("name", "least"), [("digits", 0.6), ("added digits", 0.4)])
 def test_the_nearest_mean_image_classifies_many_digits(name, least):
     images, labels = (part.astype(np.float32) for part in SOURCES[name](1000, seed=1))
@@ -135,6 +135,27 @@ def test_worn_digits_resemble_the_digits_that_they_were(digits):
         likeness = map(similarity, images.astype(float), worn.astype(float))
         assert np.median(list(likeness)) > 0.75, wear_out
         assert not np.array_equal(images, worn), wear_out
+
+
+def test_a_ring_leaves_room_for_the_digit(digits):
+    images = digits[0][:100]
+    rings = added_digits.add_ring(np.zeros_like(images), np.random.default_rng(0))
+    assert not rings[:, 10:18, 10:18].any()
+    assert (rings.max(axis=(1, 2)) > 90).all()
+    ringed = added_digits.add_ring(images, np.random.default_rng(0))
+    assert (ringed[:, 10:18, 10:18].max(axis=(1, 2)) > 90).all()
+
+
+def test_some_print_is_an_outline(monkeypatch):
+    def stem_of_a_bold_1(share):
+        monkeypatch.setattr(printed, "HOLLOW", share)
+        sign = printed.draw_sign("1", "DejaVuSans-Bold", np.random.default_rng(0))
+        return sign[printed.CANVAS // 2]
+
+    solid, hollow = stem_of_a_bold_1(0), stem_of_a_bold_1(1)
+    inside = np.flatnonzero(solid > 200).mean().round().astype(int)
+    assert solid[inside] > 200 > 50 > hollow[inside]
+    assert hollow[:inside].max() > 200 < hollow[inside:].max()
 
 
 def test_every_printed_sign_is_in_its_fonts():
