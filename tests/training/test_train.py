@@ -71,7 +71,7 @@ def test_non_digits_rarely_get_90_percent_confidence(model_file):
     # 3 % was measured for this short training, and for the default recipe.
     assert (strange > 0.9).mean() < 0.1
     digits = confidence(draw_digits(1000, seed=5)[0])
-    assert (digits > 0.9).mean() > 0.7, "85 % was measured"
+    assert (digits > 0.9).mean() > 0.8, "85 % was measured"
 
 
 def state_of(folder):
