@@ -17,7 +17,7 @@ from torch import Tensor
 
 HELD_OUT = 5_000  # of the training images, for every decision about the model
 SYNTHETIC_TRAIN, SYNTHETIC_TEST = 40_000, 5_000
-# For each epoch: a longer training sees more ways of writing.
+# Drawn for each epoch, so that a longer training sees more ways of writing.
 DRAWN_DIGITS, WORN_DIGITS, NON_DIGITS = 1_000, 500, 1_250
 
 
@@ -77,8 +77,8 @@ class Dataset(NamedTuple):
 def load_dataset(name: str, folder: Path, seed: int, epochs: int) -> Dataset:
     """Load a dataset by its name; raises Failure or OSError.
 
-    `folder` has its data; `seed` and `epochs` decide which and how many digits and non-digits are
-    drawn, none of which are added to pictures of other things.
+    `folder` has its data; `seed` decides which digits and non-digits are drawn, and `epochs` how
+    many. None are added to pictures of other things.
     """
     source = DATASETS[name]
     images, labels, *test = source.load(folder, seed)
@@ -87,8 +87,8 @@ def load_dataset(name: str, folder: Path, seed: int, epochs: int) -> Dataset:
             shapes = f"images {tuple(pictures.shape)} and labels {tuple(numbers.shape)}"
             problem = f"{shapes} instead of N images of 28x28 pixels and N labels from 0 to 9"
             raise Failure(f"{name} has {problem}", os.EX_DATAERR)
-    epochs = epochs if source.reading == "digit" else 0
-    drawn, worn, others = (epochs * count for count in (DRAWN_DIGITS, WORN_DIGITS, NON_DIGITS))
+    times = epochs if source.reading == "digit" else 0
+    drawn, worn, others = (times * count for count in (DRAWN_DIGITS, WORN_DIGITS, NON_DIGITS))
     return Dataset(
         *(images[:-HELD_OUT], labels[:-HELD_OUT]),
         *(images[-HELD_OUT:], labels[-HELD_OUT:]),

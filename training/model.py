@@ -42,7 +42,7 @@ class Recipe(NamedTuple):
 RECIPES = {
     "default": Recipe(),
     "patient": Recipe(channels=(32, 64, 96), epochs=16, non_digits=36, rotation=20),
-    # A wider first layer, and nothing that is about handwriting.
+    # The default recipe with a wider first layer, and without all that is about handwriting.
     "garments": Recipe(
         channels=(32, 32, 48),
         **dict.fromkeys(("drawn_digits", "last_drawn_digits", "non_digits"), 0),

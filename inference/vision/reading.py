@@ -122,7 +122,7 @@ def readings(gray: np.ndarray, several: bool) -> Iterator[tuple[Ink, Callable[[I
         coarse = resize(light, COARSE_SIDE / max(light.shape))
         yield find_ink(255 - coarse, coarse, scale=max(gray.shape) / COARSE_SIDE), all_pieces
     yield find_ink(dark, light, scale=scale), all_pieces
-    if plain:  # Rulings would reach the border, and the inside of a letter is not ink.
+    if plain:  # Printed lines would reach the border, and the inside of a letter is not ink.
         return
     yield find_ink(light, dark, scale=scale), all_pieces
     unlined = without_rulings(darkness)

@@ -135,9 +135,10 @@ def add_ring(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Digits uint8 [N, 28, 28] with a circle or an ellipse around them."""
     room = 6  # pixels on each side, for the corners of a digit of 20x20
     place = np.arange(SIDE + 2 * room) - (SIDE - 1) / 2 - room
-    radius, radius_x = rng.uniform(14.5, 18.5, (2, len(images), 1, 1))
-    distance = np.abs(np.hypot(place[:, None] / radius, place / radius_x) - 1) * radius
-    ink = 255 * np.clip(rng.uniform(0.4, 1.6, radius.shape) - distance + 0.5, 0, 1)
+    radius_y, radius_x = rng.uniform(14.5, 18.5, (2, len(images), 1, 1))
+    distance = np.abs(np.hypot(place[:, None] / radius_y, place / radius_x) - 1) * radius_y
+    width = rng.uniform(0.4, 1.6, radius_y.shape)
+    ink = 255 * np.clip(width - distance + 0.5, 0, 1)
     wide = np.pad(images, [(0, 0), (room, room), (room, room)])
     return to_mnist(np.maximum(wide, ink.astype(np.uint8)))
 

@@ -132,7 +132,7 @@ def draw_patterns(count: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def draw_framed(count: int, rng: np.random.Generator) -> np.ndarray:
-    """Digits in a frame or a ring, which leave too little of them: uint8 [count, 28, 28]."""
+    """Digits in a whole frame or a ring, too small to be read: uint8 [count, 28, 28]."""
     digits, _ = draw_added_digits(count, seed=int(rng.integers(2**31)))
     framed, ringed = np.array_split(digits, 2)
     return np.concatenate([add_frame(framed, rng, share=1), add_ring(ringed, rng)])
